@@ -1,0 +1,23 @@
+//! Nouns: names, digests, platforms, images and the index made of them.
+//!
+//! Nothing here waits, reads a clock or opens a socket. Every type is checked where it enters the
+//! program, so that the layers above can trust it.
+
+pub mod arch;
+pub mod digest;
+pub mod image;
+pub mod index;
+pub mod job;
+pub mod name;
+pub mod pattern;
+pub mod platform;
+pub mod text;
+
+pub use arch::{ArchChoice, Dialect, Meaning, Promise, Words};
+pub use digest::Digest;
+pub use image::{Claim, Found, Image, Observation, Published, Seen, Unfit};
+pub use index::{Descriptor, Entry, Index, IndexKind};
+pub use job::Job;
+pub use name::{Host, Repository, Tag};
+pub use pattern::{ArchTag, Pattern};
+pub use platform::Platform;

@@ -1,0 +1,301 @@
+//! Platforms: what an image runs on, in the one form that clients understand.
+//!
+//! Words are Go's (`amd64`, `arm64`, `ppc64le`; image-spec, "Image Index Property Descriptions").
+//! Two spellings of one platform become one value here, so that comparing values compares
+//! platforms: `arm64/v8` is `arm64`, `amd64/v1` is `amd64`, and an arm variant `7` is `v7`.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::text::clean;
+
+/// What an image runs on, as an index says it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(from = "Written")]
+pub struct Platform {
+    os: String,
+    architecture: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    variant: Option<String>,
+    #[serde(rename = "os.version", skip_serializing_if = "Option::is_none")]
+    os_version: Option<String>,
+    #[serde(rename = "os.features", skip_serializing_if = "Vec::is_empty")]
+    os_features: Vec<String>,
+}
+
+/// A platform as somebody wrote it.
+#[derive(Deserialize)]
+struct Written {
+    os: String,
+    architecture: String,
+    variant: Option<String>,
+    #[serde(rename = "os.version")]
+    os_version: Option<String>,
+    #[serde(rename = "os.features")]
+    os_features: Option<Vec<String>>,
+}
+
+impl From<Written> for Platform {
+    fn from(written: Written) -> Platform {
+        Platform::new(&written.os, &written.architecture, written.variant.as_deref())
+            .on(written.os_version, written.os_features.unwrap_or_default())
+    }
+}
+
+impl Platform {
+    /// The platform of this system and architecture, in its normal form.
+    pub fn new(os: &str, architecture: &str, variant: Option<&str>) -> Platform {
+        let variant = variant.filter(|variant| !variant.is_empty());
+        let variant = match (architecture, variant) {
+            ("arm64", Some("v8" | "8")) | ("amd64", Some("v1")) => None,
+            ("arm", Some(level @ ("5" | "6" | "7" | "8"))) => Some(format!("v{level}")),
+            (_, variant) => variant.map(str::to_owned),
+        };
+        Platform {
+            os: os.to_owned(),
+            architecture: architecture.to_owned(),
+            variant,
+            os_version: None,
+            os_features: Vec::new(),
+        }
+    }
+
+    /// The same platform, but for one version of its system and with features it needs there
+    /// (`os.version` and `os.features`; Windows images have them).
+    #[must_use]
+    pub fn on(mut self, os_version: Option<String>, os_features: Vec<String>) -> Platform {
+        self.os_version = os_version.filter(|version| !version.is_empty());
+        self.os_features = os_features;
+        self
+    }
+
+    /// The operating system, `linux`.
+    pub fn os(&self) -> &str {
+        &self.os
+    }
+
+    /// The processor's family, `arm`.
+    pub fn architecture(&self) -> &str {
+        &self.architecture
+    }
+
+    /// The processor's level within its family, `v7`; none for the lowest of amd64 and arm64.
+    pub fn variant(&self) -> Option<&str> {
+        self.variant.as_deref()
+    }
+
+    /// The version of the system that the image needs, `10.0.20348.2700`.
+    pub fn os_version(&self) -> Option<&str> {
+        self.os_version.as_deref()
+    }
+
+    /// Whether this is what attestations carry in place of a platform.
+    pub fn is_unknown(&self) -> bool {
+        self.os == "unknown" && self.architecture == "unknown"
+    }
+
+    /// What two entries of one index must not share: to a client they are the same answer.
+    ///
+    /// Of a system's version the first three numbers count, as they do when Windows chooses.
+    pub fn slot(&self) -> String {
+        let mut slot = format!("{}/{}/{}", self.os, self.architecture, self.variant().unwrap_or(""));
+        if let Some(version) = &self.os_version {
+            let build: Vec<&str> = version.split('.').take(3).collect();
+            slot.push('@');
+            slot.push_str(&build.join("."));
+        }
+        slot
+    }
+}
+
+impl FromStr for Platform {
+    type Err = InvalidPlatform;
+
+    /// Reads `os/architecture` or `os/architecture/variant`.
+    fn from_str(s: &str) -> Result<Platform, InvalidPlatform> {
+        let is_word = |part: &str| {
+            !part.is_empty()
+                && part.len() <= 32
+                && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'.')
+        };
+        let parts: Vec<&str> = s.split('/').collect();
+        match parts.as_slice() {
+            [os, architecture] if parts.iter().all(|p| is_word(p)) => Ok(Platform::new(os, architecture, None)),
+            [os, architecture, variant] if parts.iter().all(|p| is_word(p)) => {
+                Ok(Platform::new(os, architecture, Some(variant)))
+            }
+            _ => Err(InvalidPlatform { found: clean(s, 80) }),
+        }
+    }
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.os)?;
+        if let Some(version) = &self.os_version {
+            write!(f, "({version})")?;
+        }
+        write!(f, "/{}", self.architecture)?;
+        match &self.variant {
+            Some(variant) => write!(f, "/{variant}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The order of an index: linux first, amd64 and arm64 before the others, then the higher variant
+/// and the newer system first, which old clients that take the first match need.
+impl Ord for Platform {
+    fn cmp(&self, other: &Platform) -> Ordering {
+        let newest_first = |a: &Option<String>, b: &Option<String>| match (a, b) {
+            (None, None) => Ordering::Equal,
+            (None, Some(_)) => Ordering::Greater,
+            (Some(_), None) => Ordering::Less,
+            (Some(a), Some(b)) => natural(b, a),
+        };
+        let favoured = |words: &[&str], word: &str| words.iter().position(|w| *w == word).unwrap_or(words.len());
+        let os = |p: &Platform| favoured(&["linux"], &p.os);
+        let architecture = |p: &Platform| favoured(&["amd64", "arm64"], &p.architecture);
+
+        os(self)
+            .cmp(&os(other))
+            .then_with(|| self.os.cmp(&other.os))
+            .then_with(|| architecture(self).cmp(&architecture(other)))
+            .then_with(|| self.architecture.cmp(&other.architecture))
+            .then_with(|| newest_first(&self.variant, &other.variant))
+            .then_with(|| newest_first(&self.os_version, &other.os_version))
+            .then_with(|| self.os_features.cmp(&other.os_features))
+    }
+}
+
+impl PartialOrd for Platform {
+    fn partial_cmp(&self, other: &Platform) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// Compares text with the numbers in it as numbers, `v10` after `v9`.
+///
+/// Equal only for equal text: where numbers are equal but written differently, bytes decide.
+fn natural(a: &str, b: &str) -> Ordering {
+    let (mut left, mut right) = (a, b);
+    while !left.is_empty() && !right.is_empty() {
+        let (piece_a, rest_a) = piece(left);
+        let (piece_b, rest_b) = piece(right);
+        let both_numbers = piece_a.as_bytes()[0].is_ascii_digit() && piece_b.as_bytes()[0].is_ascii_digit();
+        let order = if both_numbers {
+            let (number_a, number_b) = (piece_a.trim_start_matches('0'), piece_b.trim_start_matches('0'));
+            number_a.len().cmp(&number_b.len()).then_with(|| number_a.cmp(number_b))
+        } else {
+            piece_a.cmp(piece_b)
+        };
+        if order != Ordering::Equal {
+            return order;
+        }
+        (left, right) = (rest_a, rest_b);
+    }
+    left.len().cmp(&right.len()).then_with(|| a.cmp(b))
+}
+
+/// The leading run of digits, or of anything else, and what follows it.
+fn piece(text: &str) -> (&str, &str) {
+    let is_digit = text.as_bytes()[0].is_ascii_digit();
+    let end = text.find(|c: char| c.is_ascii_digit() != is_digit).unwrap_or(text.len());
+    text.split_at(end)
+}
+
+/// Text that is not a platform.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error(
+    "`{found}` is not a platform: expected `os/architecture` or `os/architecture/variant`, for example `linux/arm/v7`"
+)]
+pub struct InvalidPlatform {
+    found: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn platform(text: &str) -> Platform {
+        text.parse().expect("a platform")
+    }
+
+    #[test]
+    fn spellings_of_one_platform_are_one_value() {
+        assert_eq!(platform("linux/arm64/v8"), platform("linux/arm64"));
+        assert_eq!(platform("linux/amd64/v1"), platform("linux/amd64"));
+        assert_eq!(platform("linux/arm/7"), platform("linux/arm/v7"));
+        assert_ne!(platform("linux/amd64/v3"), platform("linux/amd64"));
+    }
+
+    #[test]
+    fn the_order_is_the_one_old_clients_need() {
+        let mut platforms: Vec<Platform> = [
+            "linux/s390x",
+            "linux/arm/v5",
+            "windows/amd64",
+            "linux/386",
+            "linux/arm64",
+            "linux/arm",
+            "linux/arm/v7",
+            "linux/amd64",
+            "linux/arm/v6",
+            "linux/amd64/v3",
+            "freebsd/amd64",
+            "linux/arm/v10",
+        ]
+        .map(platform)
+        .to_vec();
+        platforms.sort();
+        let order: Vec<String> = platforms.iter().map(Platform::to_string).collect();
+        assert_eq!(
+            order.join(" "),
+            "linux/amd64/v3 linux/amd64 linux/arm64 linux/386 linux/arm/v10 linux/arm/v7 linux/arm/v6 linux/arm/v5 \
+             linux/arm linux/s390x freebsd/amd64 windows/amd64"
+        );
+    }
+
+    #[test]
+    fn a_newer_windows_comes_before_an_older_one_by_number() {
+        let windows = |v: &str| platform("windows/amd64").on(Some(v.to_owned()), Vec::new());
+        assert!(windows("10.0.20348.9") < windows("10.0.17763.1"));
+        assert!(windows("10.0.9.1") > windows("10.0.10.1"));
+        assert_eq!(windows("10.0.20348.9").to_string(), "windows(10.0.20348.9)/amd64");
+        assert_eq!(windows("10.0.20348.9").slot(), windows("10.0.20348.1").slot());
+        assert_ne!(windows("10.0.20348.9").slot(), windows("10.0.17763.9").slot());
+    }
+
+    #[test]
+    fn keys_are_written_in_the_order_of_the_specification() {
+        let windows = platform("windows/arm/v7").on(Some("10".to_owned()), vec!["win32k".to_owned()]);
+        assert_eq!(
+            serde_json::to_string(&windows).expect("json"),
+            r#"{"os":"windows","architecture":"arm","variant":"v7","os.version":"10","os.features":["win32k"]}"#
+        );
+        let back: Platform = serde_json::from_str(&serde_json::to_string(&windows).expect("json")).expect("a platform");
+        assert_eq!(back, windows);
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        for text in ["", "linux", "linux/", "/amd64", "linux/arm/v7/x", "Linux/amd64", "linux/am d64"] {
+            assert!(text.parse::<Platform>().is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn natural_order_is_a_total_order(a in "[a-c0-3.]{0,6}", b in "[a-c0-3.]{0,6}", c in "[a-c0-3.]{0,6}") {
+            prop_assert_eq!(natural(&a, &b), natural(&b, &a).reverse());
+            prop_assert_eq!(natural(&a, &b) == Ordering::Equal, a == b);
+            if natural(&a, &b) != Ordering::Greater && natural(&b, &c) != Ordering::Greater {
+                prop_assert!(natural(&a, &c) != Ordering::Greater);
+            }
+        }
+    }
+}
