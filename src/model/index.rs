@@ -59,6 +59,23 @@ pub struct Descriptor {
     pub extra: BTreeMap<String, serde_json::Value>,
 }
 
+impl Descriptor {
+    /// A descriptor that says only what it must.
+    pub fn new(media_type: String, digest: Digest, size: u64) -> Descriptor {
+        Descriptor {
+            media_type,
+            artifact_type: None,
+            digest,
+            size,
+            platform: None,
+            annotations: BTreeMap::new(),
+            urls: Vec::new(),
+            data: None,
+            extra: BTreeMap::new(),
+        }
+    }
+}
+
 /// Go writes `null` for an empty list or map.
 fn null_as_empty<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
@@ -164,17 +181,10 @@ mod tests {
     use proptest::prelude::*;
 
     fn descriptor(platform: &str, content: &str) -> Descriptor {
-        Descriptor {
-            media_type: OCI_MANIFEST.to_owned(),
-            artifact_type: None,
-            digest: Digest::of(content.as_bytes()),
-            size: content.len() as u64,
-            platform: Some(platform.parse().expect("a platform")),
-            annotations: BTreeMap::new(),
-            urls: Vec::new(),
-            data: None,
-            extra: BTreeMap::new(),
-        }
+        let digest = Digest::of(content.as_bytes());
+        let mut descriptor = Descriptor::new(OCI_MANIFEST.to_owned(), digest, content.len() as u64);
+        descriptor.platform = Some(platform.parse().expect("a platform"));
+        descriptor
     }
 
     fn entry(platform: &str) -> Entry {

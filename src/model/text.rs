@@ -9,7 +9,7 @@ pub fn clean(text: &str, longest: usize) -> String {
     let mut seen = text.chars().map(|c| if is_unsafe(c) { ' ' } else { c });
     let mut cut: String = seen.by_ref().take(longest).collect();
     if seen.next().is_some() {
-        cut.push('…');
+        cut.push_str("...");
     }
     cut.split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -35,7 +35,7 @@ mod tests {
 
     #[test]
     fn long_text_is_cut_and_says_so() {
-        assert_eq!(clean("abcdef", 3), "abc…");
+        assert_eq!(clean("abcdef", 3), "abc...");
         assert_eq!(clean("abc", 3), "abc");
     }
 }

@@ -1,0 +1,166 @@
+//! Decisions: pure functions from what was seen to what shall be done, with the reasons.
+//!
+//! A plan cannot fail. An image that cannot be used is a [`Reason`], not an error, and one reason
+//! that holds leaves whatever is published as it is.
+
+pub mod group;
+pub mod policy;
+pub mod reason;
+mod replace;
+mod weigh;
+
+use std::collections::BTreeMap;
+
+use crate::model::{Digest, Entry, Index, IndexKind, Job, Platform, Published, Seen, Tag, image::Content};
+pub use policy::{IndexType, OnMismatch, Policy};
+pub use reason::{Code, Reason, Weight};
+pub use weigh::{Verdict, Weighed};
+
+/// The most entries an index may have; every client and registry in use takes as many.
+const MOST_ENTRIES: usize = 64;
+
+/// What one plain tag should become, and why.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// What to do.
+    pub decision: Decision,
+    /// Every architecture tag that was looked at, in platform order.
+    pub images: Vec<Weighed>,
+    /// Why the decision is what it is, and what is worth knowing beside it.
+    pub reasons: Vec<Reason>,
+    /// How the tag differs from what is published now.
+    pub changes: Changes,
+}
+
+/// What to do about one plain tag.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Decision {
+    /// Write the index under these tags.
+    Push(Push),
+    /// Every tag already serves this index.
+    Keep(Index),
+    /// Write nothing.
+    Hold,
+}
+
+/// An index to write, and where.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Push {
+    /// The index.
+    pub index: Index,
+    /// The same images as a Docker manifest list, for a registry that refuses OCI indexes.
+    pub fallback: Option<Index>,
+    /// The tags that do not serve it yet, the plain tag first.
+    pub tags: Vec<Tag>,
+}
+
+/// How two indexes differ, by platform.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Platforms that the new one has and the old one lacks.
+    pub added: Vec<Platform>,
+    /// Platforms that the old one has and the new one lacks.
+    pub removed: Vec<Platform>,
+    /// Platforms that both have, with another image.
+    pub updated: Vec<Platform>,
+}
+
+/// Decides what the job's tags should hold, given what was seen.
+///
+/// One image that contradicts its tag holds the whole tag: whatever is published stays. An index
+/// equal to the published one is kept, so planning twice pushes once.
+pub fn plan(job: &Job, seen: &Seen, policy: &Policy) -> Plan {
+    let weigh::Weighing { images, entries, mut reasons } = weigh::weigh(job, &seen.observed, policy);
+
+    let indexes = Indexes::of(entries, policy, &mut reasons);
+    let index = indexes.to_write(seen.published.get(&job.tag));
+    for tag in job.tags() {
+        if images.iter().any(|image| image.tag == *tag) {
+            let message = format!("`{tag}` is one of the architecture tags that the index is made of");
+            reasons.push(Reason::hold(Code::SelfFeeding, Some(tag), message).remedy("publish under another tag"));
+        }
+        if let Some(published) = seen.published.get(tag) {
+            replace::weigh(tag, published, index, &images, policy, &mut reasons);
+        }
+    }
+
+    let changes = changes(seen.published.get(&job.tag), index);
+    let decision = if reasons.iter().any(Reason::forbids) {
+        Decision::Hold
+    } else {
+        let differs = |tag: &&Tag| seen.published.get(tag).is_none_or(|published| published.digest != *index.digest());
+        let tags: Vec<Tag> = job.tags().filter(differs).cloned().collect();
+        if tags.is_empty() {
+            Decision::Keep(index.clone())
+        } else {
+            Decision::Push(Push { index: index.clone(), fallback: indexes.fallback(index), tags })
+        }
+    };
+    Plan { decision, images, reasons, changes }
+}
+
+/// The index that is wanted, and the other form that would do as well.
+struct Indexes {
+    wanted: Index,
+    other: Option<Index>,
+}
+
+impl Indexes {
+    fn of(entries: Vec<Entry>, policy: &Policy, reasons: &mut Vec<Reason>) -> Indexes {
+        let count: usize = entries.iter().map(|entry| 1 + entry.attestations.len()).sum();
+        if count > MOST_ENTRIES {
+            let message = format!("the index would have {count} entries; at most {MOST_ENTRIES} are written");
+            reasons.push(Reason::hold(Code::TooLarge, None, message));
+        }
+        let fits_docker = policy.annotations.is_empty() && entries.iter().all(weigh::fits_docker_list);
+        if policy.index_type == IndexType::Docker && !fits_docker {
+            let message =
+                "a Docker manifest list takes Docker schema 2 images only, without attestations or annotations";
+            reasons.push(
+                Reason::hold(Code::IndexType, None, message.to_owned()).remedy("publish with `--index-type auto`"),
+            );
+        }
+        let index = |kind| Index::of(kind, entries.clone(), &policy.annotations);
+        match policy.index_type {
+            IndexType::Docker => Indexes { wanted: index(IndexKind::Docker), other: None },
+            IndexType::Oci => Indexes { wanted: index(IndexKind::Oci), other: None },
+            IndexType::Auto => {
+                Indexes { wanted: index(IndexKind::Oci), other: fits_docker.then(|| index(IndexKind::Docker)) }
+            }
+        }
+    }
+
+    /// The form that is published already if one is, so that a second run writes nothing on a
+    /// registry that took only the other form.
+    fn to_write(&self, published: Option<&Published>) -> &Index {
+        match &self.other {
+            Some(other) if published.is_some_and(|published| published.digest == *other.digest()) => other,
+            _ => &self.wanted,
+        }
+    }
+
+    fn fallback(&self, written: &Index) -> Option<Index> {
+        self.other.clone().filter(|_| written.kind() == IndexKind::Oci)
+    }
+}
+
+fn changes(published: Option<&Published>, index: &Index) -> Changes {
+    let before: BTreeMap<&Platform, &Digest> = match published.map(|published| &published.content) {
+        Some(Content::Index(children)) => {
+            children.iter().filter_map(|child| child.platform.as_ref().map(|p| (p, &child.digest))).collect()
+        }
+        _ => BTreeMap::new(),
+    };
+    let after: BTreeMap<&Platform, &Digest> = index.children().iter().map(|(digest, p)| (p, digest)).collect();
+    let platforms = |all: &BTreeMap<&Platform, &Digest>, wanted: &dyn Fn(&Platform, &Digest) -> bool| {
+        all.iter().filter(|(p, d)| wanted(p, d)).map(|(p, _)| (*p).clone()).collect()
+    };
+    Changes {
+        added: platforms(&after, &|p, _| !before.contains_key(p)),
+        removed: platforms(&before, &|p, _| !after.contains_key(p)),
+        updated: platforms(&after, &|p, digest| before.get(p).is_some_and(|old| *old != digest)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,64 @@
+//! May what is published now be replaced by what is planned?
+//!
+//! Without being told: nothing published, an index all of whose platforms stay, and a single image
+//! that is one of the sources (the default architecture under the plain tag, as this convention
+//! began). An index with a platform that the new one lacks is a removal; anything else is foreign.
+
+use super::{Code, Policy, Reason, Weighed};
+use crate::model::image::{Child, Content};
+use crate::model::{Index, Platform, Published, Tag};
+
+/// Adds the reasons why `tag` may not be replaced by `index`, if there are any.
+pub(super) fn weigh(
+    tag: &Tag,
+    published: &Published,
+    index: &Index,
+    images: &[Weighed],
+    policy: &Policy,
+    reasons: &mut Vec<Reason>,
+) {
+    if published.digest == *index.digest() {
+        return;
+    }
+    let found = match &published.content {
+        Content::Index(children) => match foreign_child(children) {
+            None => return weigh_removal(tag, children, index, policy, reasons),
+            Some(found) => found,
+        },
+        Content::Image if images.iter().any(|image| image.is(&published.digest)) => return,
+        Content::Image => "a single image that none of the architecture tags holds".to_owned(),
+        Content::Other(what) => what.clone(),
+    };
+    let message = format!("`{tag}` now holds {found} ({})", published.digest.short());
+    reasons.push(if policy.take_over {
+        Reason::note(Code::ForeignTag, Some(tag), format!("{message}, which is replaced as asked"))
+    } else {
+        Reason::hold(Code::ForeignTag, Some(tag), message).remedy("look at it, then publish with `--take-over`")
+    });
+}
+
+fn foreign_child(children: &[Child]) -> Option<String> {
+    let odd = children.iter().find(|child| !child.is_image || child.platform.is_none())?;
+    let what = if odd.is_image { "an entry without a platform" } else { "an entry that is no image" };
+    Some(format!("an index with {what}"))
+}
+
+fn weigh_removal(tag: &Tag, children: &[Child], index: &Index, policy: &Policy, reasons: &mut Vec<Reason>) {
+    let stays = |platform: &Platform| index.children().iter().any(|(_, new)| new.slot() == platform.slot());
+    let gone: Vec<String> = children
+        .iter()
+        .filter_map(|child| child.platform.as_ref())
+        .filter(|platform| !stays(platform))
+        .map(Platform::to_string)
+        .collect();
+    if gone.is_empty() {
+        return;
+    }
+    let message = format!("`{tag}` serves {} now and would no longer", gone.join(", "));
+    reasons.push(if policy.allow_removal {
+        Reason::note(Code::Removal, Some(tag), format!("{message}, as allowed"))
+    } else {
+        Reason::hold(Code::Removal, Some(tag), message)
+            .remedy("push the missing architecture again, or publish with `--allow-removal`")
+    });
+}

@@ -1,0 +1,372 @@
+//! Does each image keep its tag's promise, and is anything missing, doubled or not as expected?
+
+use std::collections::BTreeMap;
+
+use super::{Code, OnMismatch, Policy, Reason};
+use crate::model::index::DOCKER_MANIFEST;
+use crate::model::text::clean;
+use crate::model::{
+    ArchChoice, Claim, Digest, Entry, Found, Image, Job, Meaning, Observation, Platform, Promise, Tag, Unfit, arch,
+};
+
+/// One architecture tag, and what was made of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Weighed {
+    /// The tag, `armhf-xenial`.
+    pub tag: Tag,
+    /// Its architecture word, `armhf`.
+    pub arch: String,
+    /// What the tag stood for; none where it is missing.
+    pub digest: Option<Digest>,
+    /// The image's own digest, where the tag led to one.
+    pub image: Option<Digest>,
+    /// What the index says it runs on, or would have, had the image been fit.
+    pub platform: Option<Platform>,
+    /// What was made of it.
+    pub verdict: Verdict,
+}
+
+impl Weighed {
+    /// Whether its tag or its image has this digest.
+    pub fn is(&self, digest: &Digest) -> bool {
+        self.digest.as_ref() == Some(digest) || self.image.as_ref() == Some(digest)
+    }
+}
+
+/// What was made of one architecture tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The image is what its tag says.
+    Verified,
+    /// The image's config contradicts its tag.
+    Mismatch,
+    /// There is no such tag.
+    Missing,
+    /// What the tag holds cannot be read as an image.
+    Unreadable,
+    /// Nothing could be said about it.
+    Unverifiable,
+}
+
+impl Verdict {
+    /// The verdict as scripts see it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Verdict::Verified => "verified",
+            Verdict::Mismatch => "mismatch",
+            Verdict::Missing => "missing",
+            Verdict::Unreadable => "unreadable",
+            Verdict::Unverifiable => "unverifiable",
+        }
+    }
+}
+
+/// What came of weighing all of them.
+pub(super) struct Weighing {
+    pub(super) images: Vec<Weighed>,
+    /// What the index is made of.
+    pub(super) entries: Vec<Entry>,
+    pub(super) reasons: Vec<Reason>,
+}
+
+/// An image that goes into the index, as its tag promises it or its config says.
+struct Accepted<'a> {
+    observation: &'a Observation,
+    promise: &'a Promise,
+    image: &'a Image,
+    platform: Platform,
+}
+
+/// Weighs every architecture tag by itself, then all of them together.
+pub(super) fn weigh(job: &Job, observed: &[Observation], policy: &Policy) -> Weighing {
+    let mut observed: Vec<&Observation> = observed.iter().collect();
+    observed.sort_by_key(|o| (promised(o).map(|promise| promise.platform.clone()), o.arch_tag.tag.clone()));
+
+    let mut reasons = Vec::new();
+    let mut accepted = Vec::new();
+    let images = observed.iter().map(|o| weigh_one(o, policy, &mut accepted, &mut reasons)).collect();
+
+    doubled(&accepted, &mut reasons);
+    required(job, &observed, &accepted, policy, &mut reasons);
+    expected(&accepted, policy, &mut reasons);
+    labels(&accepted, policy, &mut reasons);
+    if accepted.is_empty() && !reasons.iter().any(Reason::forbids) {
+        let message = format!("`{}` has no image of any architecture for `{}`", job.repository, job.tag);
+        reasons.push(
+            Reason::hold(Code::NothingFound, None, message)
+                .remedy("push an image under a tag that names its architecture, or set `--pattern` and `--names`"),
+        );
+    }
+    Weighing { images, entries: entries(accepted, policy), reasons }
+}
+
+fn promised(observation: &Observation) -> Option<&Promise> {
+    match &observation.arch_tag.meaning {
+        Meaning::Promise(promise) => Some(promise),
+        Meaning::Ambiguous => None,
+    }
+}
+
+fn weigh_one<'a>(
+    observation: &'a Observation,
+    policy: &Policy,
+    accepted: &mut Vec<Accepted<'a>>,
+    reasons: &mut Vec<Reason>,
+) -> Weighed {
+    let arch_tag = &observation.arch_tag;
+    let weighed = |image: Option<&Image>, platform: Option<Platform>, verdict| Weighed {
+        tag: arch_tag.tag.clone(),
+        arch: arch_tag.word.clone(),
+        digest: observation.digest.clone(),
+        image: image.map(|image| image.manifest.digest.clone()),
+        platform,
+        verdict,
+    };
+    let Some(promise) = promised(observation) else {
+        reasons.push(Reason::unfit(&arch_tag.tag, &Unfit::AmbiguousWord));
+        return weighed(None, None, Verdict::Unverifiable);
+    };
+    match &observation.found {
+        Found::Missing => weighed(None, Some(promise.platform.clone()), Verdict::Missing),
+        Found::Unfit(unfit) => {
+            reasons.push(Reason::unfit(&arch_tag.tag, unfit));
+            weighed(None, Some(promise.platform.clone()), Verdict::Unreadable)
+        }
+        Found::Image(image) => {
+            if image.has_foreign_layers {
+                let message = "a layer is to be fetched from elsewhere; clients without access there cannot run it";
+                reasons.push(Reason::note(Code::ForeignLayers, Some(&arch_tag.tag), message.to_owned()));
+            }
+            let kept = keep(promise, &image.claim);
+            let platform = match &kept {
+                Kept::As(platform) => Some(platform.clone()),
+                Kept::Lower(platform) => {
+                    let message = format!("the tag promises {}, the image is {platform}", promise.platform);
+                    reasons.push(Reason::note(Code::LowerVariant, Some(&arch_tag.tag), message));
+                    Some(platform.clone())
+                }
+                Kept::Broken(_) if policy.on_mismatch == OnMismatch::TrustTag => Some(trusted(promise, &image.claim)),
+                Kept::Broken(_) => None,
+            };
+            if let Some(platform) = &platform {
+                accepted.push(Accepted { observation, promise, image, platform: platform.clone() });
+            }
+            match kept {
+                Kept::As(_) | Kept::Lower(_) => weighed(Some(image), platform, Verdict::Verified),
+                Kept::Broken(broken) => {
+                    let claimed = broken.claimed.clone();
+                    reasons.push(broken.into_reason(&arch_tag.tag, policy.on_mismatch));
+                    weighed(Some(image), platform.or(claimed), Verdict::Mismatch)
+                }
+            }
+        }
+    }
+}
+
+/// How an image's config stands to its tag's promise.
+enum Kept {
+    /// It agrees; this is what the index says.
+    As(Platform),
+    /// It needs less than promised, and so runs there too.
+    Lower(Platform),
+    Broken(Broken),
+}
+
+/// A promise that the image's config does not keep.
+struct Broken {
+    message: String,
+    /// What the config says, where it says enough.
+    claimed: Option<Platform>,
+}
+
+impl Broken {
+    fn into_reason(self, tag: &Tag, on_mismatch: OnMismatch) -> Reason {
+        match on_mismatch {
+            OnMismatch::Hold => Reason::hold(Code::ConfigArchMismatch, Some(tag), self.message)
+                .remedy("push the right image under this tag, or see `--on-mismatch`"),
+            OnMismatch::Skip => {
+                Reason::note(Code::ConfigArchMismatch, Some(tag), format!("{}; left out as asked", self.message))
+            }
+            OnMismatch::TrustTag => Reason::note(
+                Code::ConfigArchMismatch,
+                Some(tag),
+                format!("{}; the tag is trusted as asked, but clients may warn about the config", self.message),
+            ),
+        }
+    }
+}
+
+fn keep(promise: &Promise, claim: &Claim) -> Kept {
+    let promised = &promise.platform;
+    let broken = |says: String, claimed| {
+        Kept::Broken(Broken { message: format!("the tag promises {promised} but the image config {says}"), claimed })
+    };
+    let (os, architecture) = match (&claim.os, &claim.architecture) {
+        (Some(os), Some(architecture)) => (os, architecture),
+        (_, None) => return broken("names no architecture".to_owned(), None),
+        (None, _) => return broken("names no operating system".to_owned(), None),
+    };
+    let claimed = Platform::new(os, architecture, claim.variant.as_deref())
+        .on(claim.os_version.clone(), claim.os_features.clone());
+    let shown = clean(&claimed.to_string(), 60);
+    if os != promised.os() || architecture != promised.architecture() {
+        let meant = arch::meant_by(architecture).filter(|meant| meant.architecture() != architecture);
+        let hint = meant.map(|meant| format!(" (did its builder mean {meant}?)")).unwrap_or_default();
+        return broken(format!("says {shown}{hint}"), Some(claimed));
+    }
+    match (claimed.variant(), promised.variant()) {
+        (None, Some(variant)) if architecture == "arm" => Kept::As(
+            Platform::new(os, architecture, Some(variant)).on(claim.os_version.clone(), claim.os_features.clone()),
+        ),
+        (_, None) => Kept::As(claimed),
+        (claim, Some(limit)) => match (level(claim), level(Some(limit))) {
+            (Some(claim), Some(limit)) if claim == limit => Kept::As(claimed),
+            (Some(claim), Some(limit)) if claim < limit && !promise.names_variant => Kept::As(claimed),
+            (Some(claim), Some(limit)) if claim < limit => Kept::Lower(claimed),
+            _ => broken(format!("says {shown}, which does not run there"), Some(claimed)),
+        },
+    }
+}
+
+/// The number of a variant, `7` of `v7`; the lowest for none.
+fn level(variant: Option<&str>) -> Option<u32> {
+    variant.map_or(Some(0), |variant| variant.strip_prefix('v')?.parse().ok())
+}
+
+fn trusted(promise: &Promise, claim: &Claim) -> Platform {
+    let same_os = claim.os.as_deref() == Some(promise.platform.os());
+    let (version, features) =
+        if same_os { (claim.os_version.clone(), claim.os_features.clone()) } else { (None, Vec::new()) };
+    promise.platform.clone().on(version, features)
+}
+
+/// Two images where clients expect one, and one image where they expect two.
+fn doubled(accepted: &[Accepted<'_>], reasons: &mut Vec<Reason>) {
+    for (i, one) in accepted.iter().enumerate() {
+        for other in &accepted[i + 1..] {
+            let same_image = one.image.manifest.digest == other.image.manifest.digest;
+            let (tag, other_tag) = (&one.observation.arch_tag.tag, &other.observation.arch_tag.tag);
+            if same_image && one.promise.platform != other.promise.platform {
+                let message = format!(
+                    "`{tag}` and `{other_tag}` are one image ({}), though they promise {} and {}",
+                    one.image.manifest.digest.short(),
+                    one.promise.platform,
+                    other.promise.platform
+                );
+                reasons.push(
+                    Reason::hold(Code::SameDigestTwoArches, Some(other_tag), message)
+                        .remedy("push the right image under the wrong one of the two"),
+                );
+            } else if !same_image && one.platform.slot() == other.platform.slot() {
+                let message = format!(
+                    "`{tag}` ({}) and `{other_tag}` ({}) are different images for {}",
+                    one.image.manifest.digest.short(),
+                    other.image.manifest.digest.short(),
+                    one.platform
+                );
+                reasons.push(
+                    Reason::hold(Code::DuplicatePlatform, Some(other_tag), message)
+                        .remedy("remove one of the tags, or choose by `--arch`"),
+                );
+            }
+        }
+    }
+}
+
+fn required(
+    job: &Job,
+    observed: &[&Observation],
+    accepted: &[Accepted<'_>],
+    policy: &Policy,
+    reasons: &mut Vec<Reason>,
+) {
+    let is = |promise: Option<&Promise>, choice: &ArchChoice| {
+        promise.is_some_and(|promise| promise.platform == choice.promise.platform)
+    };
+    let mut wanted: Vec<&ArchChoice> = policy.required.iter().chain(policy.expected.iter().map(|(c, _)| c)).collect();
+    wanted.sort_by(|a, b| (&a.promise.platform, &a.word).cmp(&(&b.promise.platform, &b.word)));
+    wanted.dedup_by(|a, b| a.promise.platform == b.promise.platform);
+
+    for choice in &wanted {
+        if accepted.iter().any(|accepted| is(Some(accepted.promise), choice)) {
+            continue;
+        }
+        let other = observed.iter().find(|o| is(promised(o), choice) && o.found != Found::Missing);
+        let message = match other {
+            Some(o) if matches!(o.found, Found::Image(_)) && policy.on_mismatch == OnMismatch::Skip => {
+                format!("{choice} is required, but `{}` was left out", o.arch_tag.tag)
+            }
+            Some(_) => continue, // what is wrong with it holds already
+            None => format!("{choice} is required, but `{}` has no {choice} image", job.tag),
+        };
+        reasons.push(Reason::hold(Code::ArchMissing, None, message).remedy("push it, or wait for it with `--wait`"));
+    }
+    for observation in observed.iter().filter(|o| o.found == Found::Missing) {
+        if !wanted.iter().any(|choice| is(promised(observation), choice)) {
+            let message = "there is no such tag; the index goes without it".to_owned();
+            reasons.push(Reason::note(Code::ArchMissing, Some(&observation.arch_tag.tag), message));
+        }
+    }
+}
+
+fn expected(accepted: &[Accepted<'_>], policy: &Policy, reasons: &mut Vec<Reason>) {
+    for (choice, digest) in &policy.expected {
+        for one in accepted.iter().filter(|one| one.promise.platform == choice.promise.platform) {
+            let found = one.observation.digest.as_ref();
+            if found != Some(digest) && one.image.manifest.digest != *digest {
+                let message = format!("it is {}, expected {digest}", found.unwrap_or(&one.image.manifest.digest));
+                reasons.push(
+                    Reason::hold(Code::DigestNotExpected, Some(&one.observation.arch_tag.tag), message)
+                        .remedy("somebody pushed another image since; publish what was built, or drop `--expect`"),
+                );
+            }
+        }
+    }
+}
+
+fn labels(accepted: &[Accepted<'_>], policy: &Policy, reasons: &mut Vec<Reason>) {
+    for label in &policy.same_labels {
+        let mut tags_by_value: BTreeMap<Option<&String>, Vec<&str>> = BTreeMap::new();
+        for one in accepted {
+            let value = one.image.claim.labels.get(label);
+            tags_by_value.entry(value).or_default().push(one.observation.arch_tag.tag.as_str());
+        }
+        if accepted.is_empty() || (tags_by_value.len() == 1 && !tags_by_value.contains_key(&None)) {
+            continue;
+        }
+        let values: Vec<String> = tags_by_value
+            .iter()
+            .map(|(value, tags)| {
+                let value = value.map_or("not set".to_owned(), |value| format!("`{}`", clean(value, 60)));
+                format!("{value} in {}", tags.join(", "))
+            })
+            .collect();
+        let message = format!("label `{}` should be the same in all images: {}", clean(label, 60), values.join("; "));
+        reasons.push(
+            Reason::hold(Code::LabelDiffers, None, message)
+                .remedy("wait until every architecture is built from the same source"),
+        );
+    }
+}
+
+/// The entries of the index: one for each image, its attestations with it.
+fn entries(accepted: Vec<Accepted<'_>>, policy: &Policy) -> Vec<Entry> {
+    let mut entries: Vec<Entry> = Vec::new();
+    for one in accepted {
+        let attestations = if policy.drop_attestations { Vec::new() } else { one.image.attestations.clone() };
+        match entries.iter_mut().find(|entry| entry.image.digest == one.image.manifest.digest) {
+            Some(same_image) => same_image.attestations.extend(attestations),
+            None => {
+                let mut image = one.image.manifest.clone();
+                image.platform = Some(one.platform);
+                entries.push(Entry { image, attestations });
+            }
+        }
+    }
+    entries
+}
+
+/// Whether a Docker manifest list can hold this entry as it is.
+pub(super) fn fits_docker_list(entry: &Entry) -> bool {
+    entry.image.media_type == DOCKER_MANIFEST && entry.image.annotations.is_empty() && entry.attestations.is_empty()
+}
