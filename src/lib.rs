@@ -1,2 +1,10 @@
-//! x
+#![doc = include_str!("lib.md")]
+
 pub mod model;
+pub mod plan;
+pub mod registry;
+
+pub mod look;
+pub mod publish;
+
+pub mod cli;

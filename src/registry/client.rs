@@ -1,0 +1,170 @@
+//! The HTTP clients underneath: TLS roots, proxies, and which addresses may be connected to.
+//!
+//! There are two. One talks to the registry and may show the client certificate; the other goes
+//! wherever the registry sends us, shows none, and connects only to addresses that are no more
+//! private than the registry's own. Each is made when it is first needed: reading the system's
+//! certificates takes longer than everything else at start-up.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::{Certificate, Client, Identity, Url, redirect, retry};
+
+use super::error::RegistryError;
+use super::url::{Reach, literal_address};
+
+/// How to reach the registry.
+#[derive(Clone, Debug, Default)]
+pub struct Trust {
+    /// Certificates in PEM that are trusted beside the system's.
+    pub ca_pem: Option<Vec<u8>>,
+    /// Our own certificate and key in PEM, shown to the registry and to nobody else.
+    pub identity_pem: Option<Vec<u8>>,
+}
+
+/// The clients of one registry.
+#[derive(Debug)]
+pub(super) struct Clients {
+    registry: Url,
+    trust: Trust,
+    /// How private the registry's own addresses turned out to be, as [`Reach`].
+    reach: Arc<AtomicU8>,
+    own: OnceLock<Client>,
+    foreign: OnceLock<Client>,
+}
+
+impl Clients {
+    pub(super) fn new(registry: &Url, trust: Trust) -> Clients {
+        let reach = match (literal_address(registry), registry.host_str()) {
+            (Some(address), _) => Reach::of(address),
+            (None, Some("localhost")) => Reach::Loopback,
+            _ => Reach::Public,
+        };
+        Clients {
+            registry: registry.clone(),
+            trust,
+            reach: Arc::new(AtomicU8::new(reach as u8)),
+            own: OnceLock::new(),
+            foreign: OnceLock::new(),
+        }
+    }
+
+    /// How private the registry is, as far as its addresses are known by now.
+    pub(super) fn reach(&self) -> Reach {
+        Reach::from_u8(self.reach.load(Ordering::Relaxed))
+    }
+
+    /// For the registry itself.
+    pub(super) fn own(&self) -> Result<&Client, RegistryError> {
+        made_once(&self.own, || {
+            let mut builder = self.builder(Guard { reach: self.reach.clone(), learns: true });
+            if self.registry.scheme() == "https" {
+                builder = builder.tls_certs_only(self.roots()?);
+                if let Some(pem) = &self.trust.identity_pem {
+                    let identity = Identity::from_pem(pem)
+                        .map_err(|e| settings(format!("the client certificate or its key cannot be read ({e})")))?;
+                    builder = builder.identity(identity);
+                }
+            } else {
+                builder = builder.tls_certs_only([]);
+            }
+            builder.build().map_err(|e| settings(e.to_string()))
+        })
+    }
+
+    /// For wherever the registry sends us.
+    pub(super) fn foreign(&self) -> Result<&Client, RegistryError> {
+        made_once(&self.foreign, || {
+            let builder = self.builder(Guard { reach: self.reach.clone(), learns: false });
+            builder.tls_certs_only(self.roots()?).build().map_err(|e| settings(e.to_string()))
+        })
+    }
+
+    fn builder(&self, guard: Guard) -> reqwest::ClientBuilder {
+        let builder = Client::builder()
+            .user_agent(concat!("onetag/", env!("CARGO_PKG_VERSION")))
+            .redirect(redirect::Policy::none())
+            .retry(retry::never())
+            .referer(false)
+            .connect_timeout(Duration::from_secs(10))
+            .pool_idle_timeout(Duration::from_secs(60))
+            .http1_max_headers(128)
+            .http2_max_header_list_size(64 * 1024)
+            .dns_resolver(guard);
+        // A proxy could only reach its own loopback.
+        if self.reach() == Reach::Loopback { builder.no_proxy() } else { builder }
+    }
+
+    /// The system's certificates (or, where it has none, Mozilla's), and those given to us.
+    fn roots(&self) -> Result<Vec<Certificate>, RegistryError> {
+        let native = rustls_native_certs::load_native_certs();
+        let mut roots: Vec<Certificate> =
+            native.certs.iter().filter_map(|der| Certificate::from_der(der).ok()).collect();
+        if roots.is_empty() {
+            let bundled = webpki_root_certs::TLS_SERVER_ROOT_CERTS;
+            roots = bundled.iter().filter_map(|der| Certificate::from_der(der).ok()).collect();
+        }
+        if let Some(pem) = &self.trust.ca_pem {
+            let given = Certificate::from_pem_bundle(pem)
+                .map_err(|e| settings(format!("the CA file is not a list of PEM certificates ({e})")))?;
+            if given.is_empty() {
+                return Err(settings(
+                    "the CA file holds no certificate; expected `-----BEGIN CERTIFICATE-----`".into(),
+                ));
+            }
+            roots.extend(given);
+        }
+        Ok(roots)
+    }
+}
+
+fn settings(message: String) -> RegistryError {
+    RegistryError::Settings(message)
+}
+
+fn made_once(
+    cell: &OnceLock<Client>,
+    make: impl FnOnce() -> Result<Client, RegistryError>,
+) -> Result<&Client, RegistryError> {
+    if cell.get().is_none() {
+        let client = make()?;
+        let _ = cell.set(client); // another thread may have been first, with an equal one
+    }
+    Ok(cell.get().expect("it was set above"))
+}
+
+/// Looks names up with the system's resolver and drops addresses that must not be connected to:
+/// the address that is checked is the one that is used, whatever the name resolves to next time.
+struct Guard {
+    reach: Arc<AtomicU8>,
+    /// Whether the name is the registry's own, whose addresses set the measure for all others.
+    learns: bool,
+}
+
+impl Resolve for Guard {
+    fn resolve(&self, name: Name) -> Resolving {
+        let (reach, learns) = (self.reach.clone(), self.learns);
+        Box::pin(async move {
+            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let widest = if learns { Reach::Loopback } else { Reach::from_u8(reach.load(Ordering::Relaxed)) };
+            let allowed: Vec<SocketAddr> =
+                found.iter().copied().filter(|address| Reach::of(address.ip()) <= widest).collect();
+            if allowed.is_empty() {
+                return Err(match found.is_empty() {
+                    true => format!("`{}` has no address", name.as_str()).into(),
+                    false => {
+                        format!("`{}` has only addresses that must not be contacted from here", name.as_str()).into()
+                    }
+                });
+            }
+            if learns {
+                let own = allowed.iter().map(|address| Reach::of(address.ip())).max().unwrap_or(Reach::Public);
+                reach.fetch_max(own as u8, Ordering::Relaxed);
+            }
+            Ok(Box::new(allowed.into_iter()) as Addrs)
+        })
+    }
+}

@@ -1,0 +1,207 @@
+//! JSON that every reader understands alike.
+//!
+//! Two readers of one document must not see different things: a key that stands twice is read
+//! first by some and last by others, and Go's reader takes `Manifests` for `manifests`. Documents
+//! that name images are therefore refused when a key is doubled, or when a key that matters is
+//! written in other letters. Depth is limited, since nesting costs stack.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+
+use crate::model::text::clean;
+
+/// Manifests nest four levels, configs about five.
+const DEEPEST: usize = 32;
+
+/// Keys of manifests, indexes and descriptors that decide something.
+const KEYS: &[&str] = &[
+    "schemaVersion",
+    "mediaType",
+    "artifactType",
+    "config",
+    "layers",
+    "manifests",
+    "subject",
+    "annotations",
+    "digest",
+    "size",
+    "platform",
+    "architecture",
+    "os",
+    "variant",
+    "os.version",
+    "os.features",
+    "urls",
+    "data",
+    "rootfs",
+    "fsLayers",
+];
+
+/// The parts of a manifest whose keys are anybody's.
+pub(super) const FREE_IN_MANIFESTS: &[&str] = &["annotations"];
+/// The parts of an image config whose keys are anybody's: labels and volumes are in them.
+pub(super) const FREE_IN_CONFIGS: &[&str] = &["config", "container_config", "history"];
+
+/// What is wrong with a document.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Flaw {
+    /// Not JSON, or nested too deeply to be read.
+    Broken(String),
+    /// JSON that readers understand differently.
+    Ambiguous(String),
+}
+
+/// Checks that `bytes` are one JSON object that every reader understands alike. Below the keys in
+/// `free`, keys are anybody's, and need only not be doubled.
+pub(super) fn check(bytes: &[u8], free: &[&str]) -> Result<(), Flaw> {
+    let flaw = std::cell::RefCell::new(None);
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let place = Place { depth: 0, keys_matter: true, free, flaw: &flaw };
+    let result = place.deserialize(&mut reader).and_then(|()| reader.end());
+    match (flaw.into_inner(), result) {
+        (Some(flaw), _) => Err(flaw),
+        (None, Err(error)) => Err(Flaw::Broken(format!("not JSON: {}", clean(&error.to_string(), 120)))),
+        (None, Ok(())) if bytes.trim_ascii_start().first() != Some(&b'{') => {
+            Err(Flaw::Broken("not a JSON object".to_owned()))
+        }
+        (None, Ok(())) => Ok(()),
+    }
+}
+
+/// Where in a document the reader is.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    depth: usize,
+    /// Whether keys here are the specification's, and not anybody's.
+    keys_matter: bool,
+    free: &'a [&'a str],
+    flaw: &'a std::cell::RefCell<Option<Flaw>>,
+}
+
+impl Place<'_> {
+    fn stop<E: serde::de::Error>(&self, flaw: Flaw) -> E {
+        *self.flaw.borrow_mut() = Some(flaw);
+        E::custom("refused")
+    }
+
+    fn check_key<E: serde::de::Error>(&self, key: &str, seen: &HashSet<String>) -> Result<(), E> {
+        let shown = clean(key, 60);
+        if seen.contains(key) {
+            return Err(self.stop(Flaw::Ambiguous(format!("the key `{shown}` stands twice in one object"))));
+        }
+        let meant = KEYS.iter().find(|known| known.eq_ignore_ascii_case(key) && **known != key);
+        match meant {
+            Some(meant) if self.keys_matter => Err(self.stop(Flaw::Ambiguous(format!(
+                "the key `{shown}` is `{meant}` to some readers and unknown to others"
+            )))),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Place<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        if self.depth > DEEPEST {
+            return Err(self.stop(Flaw::Broken(format!("nested more than {DEEPEST} levels deep"))));
+        }
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Place<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut seen = HashSet::new();
+        while let Some(key) = map.next_key::<String>()? {
+            self.check_key(&key, &seen)?;
+            let keys_matter = self.keys_matter && !self.free.contains(&key.as_str());
+            map.next_value_seed(Place { depth: self.depth + 1, keys_matter, ..self })?;
+            seen.insert(key);
+        }
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        while seq.next_element_seed(Place { depth: self.depth + 1, ..self })?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn flaw(text: &str) -> String {
+        match check(text.as_bytes(), FREE_IN_CONFIGS) {
+            Ok(()) => "fine".to_owned(),
+            Err(Flaw::Broken(what)) => format!("broken: {what}"),
+            Err(Flaw::Ambiguous(what)) => format!("ambiguous: {what}"),
+        }
+    }
+
+    #[test]
+    fn what_readers_understand_differently_is_refused() {
+        assert_eq!(flaw(r#"{"os":"linux","config":{"Labels":{"a":"1","A":"2","OS":"x"}}}"#), "fine");
+        assert_eq!(flaw(r#"{"os":"linux","os":"windows"}"#), "ambiguous: the key `os` stands twice in one object");
+        assert_eq!(
+            flaw(r#"{"manifests":[{"digest":"a","Digest":"b"}]}"#),
+            "ambiguous: the key `Digest` is `digest` to some readers and unknown to others"
+        );
+        assert_eq!(
+            flaw(r#"{"Architecture":"arm"}"#),
+            "ambiguous: the key `Architecture` is `architecture` to some readers and unknown to others"
+        );
+        assert_eq!(
+            flaw(r#"{"config":{"Labels":{"a":"1","a":"2"}}}"#),
+            "ambiguous: the key `a` stands twice in one object"
+        );
+        assert_eq!(flaw(r#"{"o\u0073":1,"os":2}"#), "ambiguous: the key `os` stands twice in one object");
+    }
+
+    #[test]
+    fn what_is_no_document_is_refused() {
+        assert!(flaw("").starts_with("broken: not JSON"));
+        assert!(flaw("<html>").starts_with("broken: not JSON"));
+        assert!(flaw("{} {}").starts_with("broken: not JSON"));
+        assert!(flaw(r#"{"size":NaN}"#).starts_with("broken: not JSON"));
+        assert_eq!(flaw("[]"), "broken: not a JSON object");
+        let deep = format!("{}{}", r#"{"a":"#.repeat(10_000), "}".repeat(10_000));
+        assert_eq!(flaw(&deep), "broken: nested more than 32 levels deep");
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = check(&bytes, FREE_IN_MANIFESTS);
+        }
+    }
+}

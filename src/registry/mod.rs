@@ -1,0 +1,464 @@
+//! The wire: an OCI registry over HTTP.
+//!
+//! One method is one request, as far as the caller is concerned. What every request needs (login,
+//! redirects, retry, limits, redaction) is in [`send`], once. There is no DELETE.
+//!
+//! Specification: distribution-spec 1.1; the differences between it and registries in use are
+//! noted where they are met.
+
+mod auth;
+mod challenge;
+mod client;
+pub mod credentials;
+mod error;
+mod json;
+mod link;
+mod send;
+mod url;
+mod wire;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use reqwest::{Method, StatusCode};
+
+use crate::model::{Descriptor, Digest, Host, Index, Repository, Tag, Unfit};
+pub use auth::AuthError;
+pub use client::Trust;
+use credentials::Keychain;
+pub use error::{Kind, Refusal, RegistryError, RequestLine};
+use link::Next;
+use send::{Answer, Call, Follow, Wire, is_immutable};
+use wire::{ACCEPT_MANIFESTS, TagEntry, TagPage, read_refusal};
+pub use wire::{Document, attested, is_attestation, read_claim, read_manifest, read_published};
+
+/// The most bytes read of a manifest or index; registries take no larger ones.
+const LARGEST_MANIFEST: u64 = 4 * 1024 * 1024;
+/// The most bytes read of one page of tags, and of all pages.
+const LARGEST_TAG_PAGE: u64 = 16 * 1024 * 1024;
+const LARGEST_TAG_LISTING: u64 = 64 * 1024 * 1024;
+/// The most pages and tags read of a listing.
+const MOST_TAG_PAGES: usize = 1_000;
+const MOST_TAGS: usize = 200_000;
+/// How often an index is sent whose arrival could not be seen.
+const MOST_PUTS: u32 = 3;
+
+/// How to talk to a registry.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What this process wants to do there; every token is asked for exactly that.
+    pub access: Access,
+    /// Whether it is reached without TLS.
+    pub plain_http: bool,
+    /// Certificates, ours and theirs.
+    pub trust: Trust,
+    /// Hosts outside the registry's domain that may be its token server.
+    pub token_realm_hosts: Vec<String>,
+    /// Where logins are.
+    pub keychain: Keychain,
+    /// The most requests that are under way at one time.
+    pub concurrency: usize,
+    /// What is done again, and after what wait.
+    pub retry: Retry,
+    /// How long one request may take in all, tries and waits of our own included.
+    pub deadline: Duration,
+}
+
+impl Settings {
+    /// The settings for most registries: TLS, the system's certificates, no login.
+    pub fn new(access: Access) -> Settings {
+        Settings {
+            access,
+            plain_http: false,
+            trust: Trust::default(),
+            token_realm_hosts: Vec::new(),
+            keychain: Keychain::none(),
+            concurrency: 32,
+            retry: Retry::default(),
+            deadline: Duration::from_secs(60),
+        }
+    }
+}
+
+/// What a process wants to do in a repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Look.
+    Read,
+    /// Look and write.
+    Publish,
+}
+
+impl Access {
+    /// The actions of a token scope.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Access::Read => "pull",
+            Access::Publish => "pull,push",
+        }
+    }
+}
+
+/// What is done again, and after what wait.
+#[derive(Clone, Copy, Debug)]
+pub struct Retry {
+    /// The most tries of one request.
+    pub attempts: u32,
+    /// The bound of the first wait; it doubles with every try.
+    pub first: Duration,
+    /// The bound of all waits.
+    pub longest: Duration,
+}
+
+impl Default for Retry {
+    fn default() -> Retry {
+        Retry { attempts: 5, first: Duration::from_millis(250), longest: Duration::from_secs(30) }
+    }
+}
+
+impl Retry {
+    /// A random wait after try `number`; one that was put off (429) waits four times as long.
+    fn pause(&self, number: u32, was_put_off: bool) -> Duration {
+        let factor = 2u32.saturating_pow(number.saturating_sub(1).min(16)) * if was_put_off { 4 } else { 1 };
+        let bound = self.first.saturating_mul(factor).min(self.longest);
+        bound.mul_f64(fastrand::f64())
+    }
+}
+
+/// A registry. Clones share connections, tokens and what was learned.
+#[derive(Clone, Debug)]
+pub struct Registry {
+    wire: Arc<Wire>,
+    requests: Arc<AtomicU64>,
+}
+
+/// A manifest as the registry sent it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifest {
+    /// Its bytes.
+    pub bytes: Bytes,
+    /// Their digest, computed here.
+    pub digest: Digest,
+    /// The media type that the registry sent with them.
+    pub content_type: Option<String>,
+}
+
+impl Registry {
+    /// A registry; nothing is sent before the first request.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::Settings`]: the host makes no URL.
+    pub fn new(host: &Host, settings: Settings) -> Result<Registry, RegistryError> {
+        Ok(Registry { wire: Arc::new(Wire::new(host, settings)?), requests: Arc::default() })
+    }
+
+    /// The same registry with a count of requests of its own, from zero.
+    pub fn counting_anew(&self) -> Registry {
+        Registry { wire: self.wire.clone(), requests: Arc::default() }
+    }
+
+    /// How many HTTP requests were sent, tokens, redirects and repetitions included.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Whether it refused an OCI index before.
+    pub fn wants_docker_lists(&self) -> bool {
+        self.wire.wants_docker_lists.load(Ordering::Relaxed)
+    }
+
+    /// Remembers that it refuses OCI indexes.
+    pub fn remember_docker_lists(&self) {
+        self.wire.wants_docker_lists.store(true, Ordering::Relaxed);
+    }
+
+    /// Gets a manifest; `None` if the registry says that there is none.
+    ///
+    /// Wire: `GET /v2/<name>/manifests/<tag or digest>`, all six manifest types accepted.
+    /// Spec: distribution-spec 1.1, "Pulling manifests" (end-3). The bytes are checked against
+    /// the digest that was asked for or that the answer names; once more is asked if they differ.
+    ///
+    /// # Errors
+    ///
+    /// - [`RegistryError::DigestMismatch`]: other bytes came, twice.
+    /// - [`RegistryError::TooLarge`]: more than 4 MiB.
+    pub async fn manifest(&self, repository: &Repository, reference: &str) -> Result<Option<Manifest>, RegistryError> {
+        let first = self.manifest_once(repository, reference).await;
+        match first {
+            Err(RegistryError::DigestMismatch { .. }) => self.manifest_once(repository, reference).await,
+            result => result,
+        }
+    }
+
+    async fn manifest_once(&self, repository: &Repository, reference: &str) -> Result<Option<Manifest>, RegistryError> {
+        let call = self.manifest_call(Method::GET, repository, reference);
+        let Some(answer) = self.found(&call).await? else {
+            return Ok(None);
+        };
+        let found = Digest::of(&answer.body);
+        let asked = reference.parse::<Digest>().ok();
+        let announced = announced_digest(&answer.headers);
+        if let Some(expected) = [asked, announced].into_iter().flatten().find(|expected| *expected != found) {
+            return Err(RegistryError::DigestMismatch { request: call.line(), expected: expected.to_string(), found });
+        }
+        Ok(Some(Manifest { bytes: answer.body, digest: found, content_type: content_type(&answer.headers) }))
+    }
+
+    /// Finds out what a tag stands for, or whether a digest is there; `None` if it is not.
+    ///
+    /// Wire: `HEAD /v2/<name>/manifests/<reference>`, past caches; a GET where the registry knows
+    /// no HEAD or names no digest. Spec: distribution-spec 1.1, "Checking if content exists in the
+    /// registry" (end-3).
+    pub async fn resolve(&self, repository: &Repository, reference: &str) -> Result<Option<Digest>, RegistryError> {
+        let mut call = self.manifest_call(Method::HEAD, repository, reference);
+        call.fresh = true;
+        let answer = self.wire.send(&self.requests, &call).await?;
+        if answer.status == StatusCode::METHOD_NOT_ALLOWED {
+            return Ok(self.manifest(repository, reference).await?.map(|manifest| manifest.digest));
+        }
+        let Some(answer) = confirmed(&call, answer)? else {
+            return Ok(None);
+        };
+        match announced_digest(&answer.headers) {
+            Some(digest) => Ok(Some(digest)),
+            None => Ok(self.manifest(repository, reference).await?.map(|manifest| manifest.digest)),
+        }
+    }
+
+    /// Gets a config blob. `None` if the registry says that there is none; the inner result says
+    /// whether it is the blob that `descriptor` describes.
+    ///
+    /// Wire: `GET /v2/<name>/blobs/<digest>`, followed to object storage without our login.
+    /// Spec: distribution-spec 1.1, "Pulling blobs" (end-2). Reading stops one byte after the size.
+    pub async fn config(
+        &self,
+        repository: &Repository,
+        descriptor: &Descriptor,
+    ) -> Result<Option<Result<Bytes, Unfit>>, RegistryError> {
+        let Descriptor { digest, size, .. } = descriptor;
+        let mut call = self.call(Method::GET, repository, &format!("blobs/{digest}"), *size);
+        call.follow = Follow::Anywhere;
+        let answer = match self.found(&call).await {
+            Ok(Some(answer)) => answer,
+            Ok(None) => return Ok(None),
+            Err(RegistryError::TooLarge { .. }) => {
+                return Ok(Some(Err(Unfit::SizeMismatch { expected: *size, found: size + 1 })));
+            }
+            Err(error) => return Err(error),
+        };
+        let found = answer.body.len() as u64;
+        if found != *size {
+            return Ok(Some(Err(Unfit::SizeMismatch { expected: *size, found })));
+        }
+        let found = Digest::of(&answer.body);
+        if found != *digest {
+            return Ok(Some(Err(Unfit::DigestMismatch { expected: digest.to_string(), found })));
+        }
+        Ok(Some(Ok(answer.body)))
+    }
+
+    /// Lists the tags of a repository, in the registry's order; none if there is no repository.
+    ///
+    /// Wire: `GET /v2/<name>/tags/list`, and on along `Link`. Spec: distribution-spec 1.1, "Listing
+    /// tags" (end-8). No page size is asked for, since registries refuse or clamp what they do not
+    /// like. Entries that are no tags are passed over.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::RedirectRefused`]: the listing goes on somewhere else.
+    pub async fn tags(&self, repository: &Repository) -> Result<Vec<Tag>, RegistryError> {
+        let (mut tags, mut seen, mut queries) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
+        let (mut odd, mut bytes) = (0usize, 0u64);
+        let mut call = self.call(Method::GET, repository, "tags/list", LARGEST_TAG_PAGE);
+        call.accept = "application/json";
+        loop {
+            let Some(answer) = self.found(&call).await? else {
+                break;
+            };
+            let page: TagPage = serde_json::from_slice(&answer.body).map_err(|_| RegistryError::NotARegistry {
+                request: call.line(),
+                found: "something that is not a tag listing".to_owned(),
+            })?;
+            bytes += answer.body.len() as u64;
+            let before = tags.len();
+            for entry in page.tags.unwrap_or_default() {
+                let tag = match entry {
+                    TagEntry::Text(text) => text.parse::<Tag>().ok(),
+                    TagEntry::Other(_) => None,
+                };
+                match tag {
+                    Some(tag) if seen.insert(tag.clone()) => tags.push(tag),
+                    Some(_) => {}
+                    None => odd += 1,
+                }
+            }
+            queries.insert(call.url.query().unwrap_or("").to_owned());
+            match link::next(&answer.headers, &call.url) {
+                Next::End => break,
+                Next::Elsewhere(target) => {
+                    let why = "a tag listing goes on where it began";
+                    return Err(RegistryError::RedirectRefused { request: call.line(), target, why });
+                }
+                // Some registries always name a next page.
+                Next::Query(query) if queries.contains(&query) || tags.len() == before => break,
+                Next::Query(query) => call.url.set_query(Some(&query)),
+            }
+            if queries.len() >= MOST_TAG_PAGES || tags.len() > MOST_TAGS || bytes > LARGEST_TAG_LISTING {
+                return Err(RegistryError::TooLarge { request: call.line(), limit_bytes: LARGEST_TAG_LISTING });
+            }
+        }
+        tracing::debug!(tags = tags.len(), passed_over = odd, "Listed the tags of {repository}");
+        Ok(tags)
+    }
+
+    /// Puts `index` under `tag`.
+    ///
+    /// Wire: `PUT /v2/<name>/manifests/<tag>`, answered by `201 Created` and nothing else.
+    /// Spec: distribution-spec 1.1, "Pushing Manifests" (end-7). A registry must keep the bytes
+    /// exactly as sent, so the `Docker-Content-Digest` it answers with is checked, not trusted.
+    ///
+    /// Sent again on 429. After a broken connection or a failure of the registry the outcome is
+    /// unknown, so the tag is read back before anything is sent again.
+    ///
+    /// # Errors
+    ///
+    /// - [`RegistryError::Denied`]: these credentials may not push here.
+    /// - [`RegistryError::MissingImage`]: an image in the index was deleted after we read it, or
+    ///   is not visible yet.
+    /// - [`RegistryError::IndexRefused`]: the registry does not take this kind of index.
+    /// - [`RegistryError::Immutable`]: the tag exists and must not change.
+    /// - [`RegistryError::OutcomeUnknown`]: nobody knows; the tag must be looked at again.
+    #[tracing::instrument(skip_all, fields(%repository, %tag, index.digest = %index.digest()))]
+    pub async fn put_index(&self, repository: &Repository, tag: &Tag, index: &Index) -> Result<(), RegistryError> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let error = match self.put_once(repository, tag, index).await {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            let is_immutable = matches!(error, RegistryError::Immutable { .. });
+            let was_put_off = matches!(error, RegistryError::RateLimited { .. });
+            if was_put_off || !is_immutable && !error.may_pass() {
+                return Err(error);
+            }
+            let served = self.resolve(repository, tag.as_str()).await;
+            match served {
+                Ok(Some(digest)) if digest == *index.digest() => return Ok(()),
+                Ok(_) if is_immutable || tries >= MOST_PUTS => return Err(error),
+                Ok(_) => tokio::time::sleep(self.wire.settings.retry.pause(tries, false)).await,
+                Err(source) => {
+                    let request = self.manifest_call(Method::PUT, repository, tag.as_str()).line();
+                    return Err(RegistryError::OutcomeUnknown { request, source: Box::new(source) });
+                }
+            }
+        }
+    }
+
+    async fn put_once(&self, repository: &Repository, tag: &Tag, index: &Index) -> Result<(), RegistryError> {
+        let mut call = self.manifest_call(Method::PUT, repository, tag.as_str());
+        call.follow = Follow::Nowhere;
+        call.accept = "";
+        call.body = Some((index.bytes().clone(), index.kind().media_type()));
+        let answer = self.wire.send(&self.requests, &call).await?;
+        let (request, refusal) = (call.line(), read_refusal(&answer));
+        if answer.status == StatusCode::CREATED {
+            return match announced_digest(&answer.headers) {
+                Some(found) if found != *index.digest() => {
+                    Err(RegistryError::DigestMismatch { request, expected: index.digest().to_string(), found })
+                }
+                _ => Ok(()),
+            };
+        }
+        if is_immutable(&refusal) {
+            return Err(RegistryError::Immutable { request, refusal });
+        }
+        Err(match (answer.status.as_u16(), refusal.code.as_str()) {
+            (400 | 404, "MANIFEST_BLOB_UNKNOWN" | "BLOB_UNKNOWN" | "MANIFEST_UNKNOWN") => {
+                RegistryError::MissingImage { request, refusal }
+            }
+            (415, _) | (400, "MANIFEST_INVALID" | "UNSUPPORTED") => RegistryError::IndexRefused { request, refusal },
+            (status, _) if status < 300 => {
+                let found = format!("status {status}, where only 201 means that a manifest was stored");
+                RegistryError::NotARegistry { request, found }
+            }
+            _ => RegistryError::Failed { request, refusal },
+        })
+    }
+
+    fn manifest_call<'a>(&self, method: Method, repository: &'a Repository, reference: &str) -> Call<'a> {
+        let mut call = self.call(method, repository, &format!("manifests/{reference}"), LARGEST_MANIFEST);
+        call.accept = ACCEPT_MANIFESTS;
+        call
+    }
+
+    fn call<'a>(&self, method: Method, repository: &'a Repository, below: &str, limit_bytes: u64) -> Call<'a> {
+        Call {
+            method,
+            url: self.wire.url(&format!("{}/{below}", repository.path())),
+            accept: "",
+            body: None,
+            path: repository.path(),
+            limit_bytes,
+            follow: Follow::SameOrigin,
+            fresh: false,
+        }
+    }
+
+    /// Sends a request for something that may be missing.
+    async fn found(&self, call: &Call<'_>) -> Result<Option<Answer>, RegistryError> {
+        confirmed(call, self.wire.send(&self.requests, call).await?)
+    }
+}
+
+/// Takes 200 for yes and a registry's 404 for no; everything else is neither.
+///
+/// A page of HTML is no registry's 404: it comes from a proxy that knows no such host or path.
+fn confirmed(call: &Call<'_>, answer: Answer) -> Result<Option<Answer>, RegistryError> {
+    let request = || call.line();
+    let is_html = content_type(&answer.headers).is_some_and(|kind| kind.to_ascii_lowercase().starts_with("text/html"));
+    if is_html && (answer.status.is_success() || answer.status == StatusCode::NOT_FOUND) {
+        let found = format!("status {} with a page of HTML", answer.status.as_u16());
+        return Err(RegistryError::NotARegistry { request: request(), found });
+    }
+    match answer.status {
+        StatusCode::OK => Ok(Some(answer)),
+        StatusCode::NOT_FOUND => {
+            let refusal = read_refusal(&answer);
+            match refusal.code.as_str() {
+                "UNAUTHORIZED" | "DENIED" => {
+                    let repository = call.path.to_owned();
+                    Err(RegistryError::Denied {
+                        request: request(),
+                        refusal,
+                        needed: Access::Read.as_str(),
+                        repository,
+                    })
+                }
+                // Distribution 2.8 denies a tag whose kind was not accepted; a proxy took our Accept away.
+                _ if refusal.message.contains("accept header") => {
+                    Err(RegistryError::Failed { request: request(), refusal })
+                }
+                _ => Ok(None),
+            }
+        }
+        status if status.is_success() => {
+            let found = format!("status {}", status.as_u16());
+            Err(RegistryError::NotARegistry { request: request(), found })
+        }
+        _ => Err(RegistryError::Failed { request: request(), refusal: read_refusal(&answer) }),
+    }
+}
+
+fn announced_digest(headers: &HeaderMap) -> Option<Digest> {
+    headers.get("docker-content-digest")?.to_str().ok()?.parse().ok()
+}
+
+fn content_type(headers: &HeaderMap) -> Option<String> {
+    headers.get(CONTENT_TYPE)?.to_str().ok().map(str::to_owned)
+}

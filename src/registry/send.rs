@@ -1,0 +1,438 @@
+//! One request, done properly: where it may go, who we say we are, how long it may take, how much
+//! of the answer is read, what is done again, and what may be written down about it.
+//!
+//! Everything that leaves this program for a registry passes through [`Wire::send`].
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::{Bytes, BytesMut};
+use reqwest::header::{
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue,
+    LOCATION, RETRY_AFTER,
+};
+use reqwest::{Method, StatusCode, Url};
+use tokio::sync::Semaphore;
+use tracing::Instrument as _;
+
+use super::auth::Auth;
+use super::client::Clients;
+use super::error::{Refusal, RegistryError, RequestLine, is_temporary};
+use super::url::{check_given, same_origin};
+use super::wire::read_refusal;
+use super::{Retry, Settings};
+use crate::model::Host;
+
+/// The longest wait that a registry may ask for.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+/// The most hops from the registry to where the bytes are.
+const MOST_REDIRECTS: usize = 5;
+
+/// The connection to one registry, shared by everything that talks to it.
+#[derive(Debug)]
+pub(super) struct Wire {
+    pub(super) base: Url,
+    pub(super) clients: Clients,
+    pub(super) auth: Auth,
+    pub(super) settings: Settings,
+    permits: Semaphore,
+    /// Until when the registry asked to be left alone.
+    quiet_until: Mutex<Option<Instant>>,
+    /// Whether it refused an OCI index and took a Docker list instead.
+    pub(super) wants_docker_lists: AtomicBool,
+}
+
+/// A request to the registry.
+#[derive(Clone, Debug)]
+pub(super) struct Call<'a> {
+    pub(super) method: Method,
+    pub(super) url: Url,
+    pub(super) accept: &'static str,
+    /// What is sent, and its media type.
+    pub(super) body: Option<(Bytes, &'static str)>,
+    /// The repository that it is about; what a token is asked for.
+    pub(super) path: &'a str,
+    /// The most bytes that are read of the answer.
+    pub(super) limit_bytes: u64,
+    pub(super) follow: Follow,
+    /// Whether caches on the way must ask the registry itself.
+    pub(super) fresh: bool,
+}
+
+/// Where an answer may send us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Follow {
+    Nowhere,
+    /// Manifests stay with their registry.
+    SameOrigin,
+    /// Blobs are often kept in object storage.
+    Anywhere,
+}
+
+/// An attempt that failed.
+pub(super) struct Failure {
+    pub(super) error: RegistryError,
+    /// How long the server asks us to wait.
+    pub(super) asked: Option<Duration>,
+    /// Whether another attempt may be made; not after one that made several itself.
+    pub(super) is_final: bool,
+}
+
+impl From<RegistryError> for Failure {
+    fn from(error: RegistryError) -> Failure {
+        Failure { error, asked: None, is_final: false }
+    }
+}
+
+impl Failure {
+    pub(super) fn last(error: RegistryError) -> Failure {
+        Failure { is_final: true, ..Failure::from(error) }
+    }
+}
+
+/// A complete answer.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+    /// The URL that answered, after redirects.
+    pub(super) url: Url,
+}
+
+impl Call<'_> {
+    pub(super) fn line(&self) -> RequestLine {
+        RequestLine::new(&self.method, &self.url)
+    }
+
+    /// A request that changes something is repeated only by those who looked first whether it
+    /// was carried out; one that was put off (429) was not carried out.
+    fn may_repeat(&self, error: &RegistryError) -> bool {
+        error.may_pass() && (self.body.is_none() || matches!(error, RegistryError::RateLimited { .. }))
+    }
+}
+
+impl Wire {
+    pub(super) fn new(host: &Host, settings: Settings) -> Result<Wire, RegistryError> {
+        let scheme = if settings.plain_http { "http" } else { "https" };
+        let base: Url = format!("{scheme}://{}/", host.api())
+            .parse()
+            .map_err(|e| RegistryError::Settings(format!("`{host}` makes no URL ({e})")))?;
+        Ok(Wire {
+            clients: Clients::new(&base, settings.trust.clone()),
+            auth: Auth::new(host.clone(), settings.keychain.clone(), settings.access),
+            permits: Semaphore::new(settings.concurrency.max(1)),
+            quiet_until: Mutex::new(None),
+            wants_docker_lists: AtomicBool::new(false),
+            settings,
+            base,
+        })
+    }
+
+    /// A URL below the registry's API. Names are checked types, so that nothing needs escaping.
+    pub(super) fn url(&self, path: &str) -> Url {
+        let mut url = self.base.clone();
+        url.set_path(&format!("/v2/{path}"));
+        debug_assert_eq!(url.path(), format!("/v2/{path}"), "names never change a URL's path");
+        url
+    }
+
+    /// Sends a request until it is answered for good.
+    ///
+    /// Answers are final, other than 401, 429 and the statuses of a registry that is unwell: those
+    /// become errors once repeating did not help. 404 is an answer.
+    pub(super) async fn send(&self, counter: &AtomicU64, call: &Call<'_>) -> Result<Answer, RegistryError> {
+        let span = tracing::debug_span!("request", method = %call.method, url = %super::error::shown(&call.url));
+        let attempt = |within| self.once(counter, call, within);
+        self.repeat(|error| call.may_repeat(error), attempt).instrument(span).await
+    }
+
+    /// Does `attempt` until it succeeds, fails for good, or has used up its tries or its time. An
+    /// attempt is told how long it may take.
+    ///
+    /// Waits between tries are drawn at random up to a bound that doubles (full jitter), or as
+    /// long as the server asks (`Retry-After`), which does not count as our time.
+    pub(super) async fn repeat<T, F>(
+        &self,
+        may_repeat: impl Fn(&RegistryError) -> bool,
+        attempt: impl Fn(Duration) -> F,
+    ) -> Result<T, RegistryError>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        let Retry { attempts, .. } = self.settings.retry;
+        let mut left = self.settings.deadline;
+        let mut number = 0;
+        loop {
+            number += 1;
+            let started = Instant::now();
+            let Failure { error, asked, is_final } = match attempt(left.min(self.settings.deadline / 2)).await {
+                Ok(value) => return Ok(value),
+                Err(failure) => failure,
+            };
+            left = left.saturating_sub(started.elapsed());
+            if is_final || number >= attempts || left.is_zero() || !may_repeat(&error) {
+                return Err(error);
+            }
+            let wait = asked.unwrap_or_else(|| {
+                let wait = self.settings.retry.pause(number, matches!(error, RegistryError::RateLimited { .. }));
+                left = left.saturating_sub(wait);
+                wait
+            });
+            tracing::info!(waited_ms = wait.as_millis(), attempt = number, "{error}; trying again");
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    fn keep_quiet(&self, wait: Duration) {
+        let until = Instant::now() + wait;
+        let mut quiet = self.quiet_until.lock().expect("no panic happens while it is held");
+        *quiet = Some(quiet.map_or(until, |known| known.max(until)));
+    }
+
+    async fn wait_for_quiet(&self) {
+        let until = *self.quiet_until.lock().expect("no panic happens while it is held");
+        if let Some(until) = until {
+            tokio::time::sleep_until(until.into()).await;
+        }
+    }
+
+    /// One attempt: authorised as far as we know how, and once more if the registry wants more.
+    async fn once(&self, counter: &AtomicU64, call: &Call<'_>, within: Duration) -> Result<Answer, Failure> {
+        let pass = self.auth.pass(self, counter, call).await.map_err(Failure::last)?;
+        let mut answer = self.follow_within(within, counter, call, pass.authorization()).await?;
+
+        if answer.status == StatusCode::UNAUTHORIZED && same_origin(&answer.url, &self.base) {
+            let better = self.auth.answer(self, counter, call, &answer, pass).await.map_err(Failure::last)?;
+            answer = self.follow_within(within, counter, call, Some(&better)).await?;
+        } else {
+            pass.was_enough().await;
+        }
+        let judged = self.judge(call, answer);
+        if let Err(Failure { asked: Some(wait), .. }) = &judged {
+            self.keep_quiet(*wait);
+        }
+        judged
+    }
+
+    fn judge(&self, call: &Call<'_>, answer: Answer) -> Result<Answer, Failure> {
+        let request = call.line();
+        let refusal = read_refusal(&answer);
+        let asked = retry_after(&answer.headers, SystemTime::now());
+        let is_own = same_origin(&answer.url, &self.base);
+        let error = match answer.status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if is_own && !is_immutable(&refusal) => {
+                let (needed, repository) = (self.settings.access.as_str(), call.path.to_owned());
+                RegistryError::Denied { request, refusal, needed, repository }
+            }
+            // The signed URL of an object store has expired; the registry makes a new one.
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if !is_own => RegistryError::Failed {
+                request,
+                refusal: Refusal { status: StatusCode::SERVICE_UNAVAILABLE, ..refusal },
+            },
+            StatusCode::TOO_MANY_REQUESTS => RegistryError::RateLimited { request, refusal },
+            status if is_temporary(status) => RegistryError::Failed { request, refusal },
+            _ => return Ok(answer),
+        };
+        Err(Failure { error, asked, is_final: false })
+    }
+
+    async fn follow_within(
+        &self,
+        within: Duration,
+        counter: &AtomicU64,
+        call: &Call<'_>,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<Answer, RegistryError> {
+        self.wait_for_quiet().await;
+        match tokio::time::timeout(within, self.follow(counter, call, authorization)).await {
+            Ok(result) => result,
+            Err(_) => Err(RegistryError::TimedOut { request: call.line(), after: within }),
+        }
+    }
+
+    /// Sends a request and goes where the answer sends us, as far as that is allowed.
+    ///
+    /// Only the registry itself gets `Authorization`; once a redirect has left it, nobody does.
+    async fn follow(
+        &self,
+        counter: &AtomicU64,
+        call: &Call<'_>,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<Answer, RegistryError> {
+        let mut url = call.url.clone();
+        let mut at_home = true;
+        for _ in 0..=MOST_REDIRECTS {
+            let answer = self.exchange(counter, call, url.clone(), authorization.filter(|_| at_home)).await?;
+            let Some(location) = redirection(&answer) else {
+                return Ok(answer);
+            };
+            let refused = |target: String, why| RegistryError::RedirectRefused { request: call.line(), target, why };
+            let target = url.join(&location).map_err(|_| refused(String::new(), "it is not a URL"))?;
+            let shown = super::error::shown(&target);
+            let stays = same_origin(&self.base, &target);
+            match call.follow {
+                Follow::Nowhere => return Err(refused(shown, "what is written must not be sent elsewhere")),
+                Follow::SameOrigin if !stays => return Err(refused(shown, "manifests come from the registry itself")),
+                Follow::SameOrigin | Follow::Anywhere => {}
+            }
+            check_given(&self.base, self.clients.reach(), &target).map_err(|why| refused(shown, why))?;
+            at_home &= stays;
+            url = target;
+        }
+        let target = super::error::shown(&url);
+        Err(RegistryError::RedirectRefused { request: call.line(), target, why: "there were too many before it" })
+    }
+
+    /// One request and its answer, read up to the limit.
+    async fn exchange(
+        &self,
+        counter: &AtomicU64,
+        call: &Call<'_>,
+        url: Url,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<Answer, RegistryError> {
+        let _permit = self.permits.acquire().await.expect("the semaphore is never closed");
+        let client = if same_origin(&self.base, &url) { self.clients.own()? } else { self.clients.foreign()? };
+        let mut request = client.request(call.method.clone(), url.clone()).header(ACCEPT_ENCODING, "identity");
+        if !call.accept.is_empty() {
+            request = request.header(ACCEPT, call.accept);
+        }
+        if call.fresh {
+            request = request.header(CACHE_CONTROL, "no-cache");
+        }
+        if let Some(authorization) = authorization {
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        if let Some((body, media_type)) = &call.body {
+            request = request.header(CONTENT_TYPE, *media_type).body(body.clone());
+        }
+        read(counter, request, &call.line(), &url, call.limit_bytes).await
+    }
+}
+
+/// Sends a prepared request and reads its answer up to `limit_bytes`.
+pub(super) async fn read(
+    counter: &AtomicU64,
+    request: reqwest::RequestBuilder,
+    line: &RequestLine,
+    url: &Url,
+    limit_bytes: u64,
+) -> Result<Answer, RegistryError> {
+    counter.fetch_add(1, Ordering::Relaxed);
+    let failed = |error: reqwest::Error| failure(line, error);
+    let mut response = request.send().await.map_err(failed)?;
+    let (status, headers) = (response.status(), response.headers().clone());
+    tracing::debug!(status = status.as_u16(), "answered");
+
+    if headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+        let found = "an encoded body, which was not asked for".to_owned();
+        return Err(RegistryError::NotARegistry { request: line.clone(), found });
+    }
+    // Of a refusal only the beginning is of interest.
+    let (limit, is_capped) = if status.is_success() { (limit_bytes, true) } else { (64 * 1024, false) };
+    let mut body = BytesMut::new();
+    while let Some(chunk) = response.chunk().await.map_err(failed)? {
+        body.extend_from_slice(&chunk);
+        if body.len() as u64 > limit {
+            if is_capped {
+                return Err(RegistryError::TooLarge { request: line.clone(), limit_bytes });
+            }
+            break;
+        }
+    }
+    Ok(Answer { status, headers, body: body.freeze(), url: url.clone() })
+}
+
+fn redirection(answer: &Answer) -> Option<String> {
+    let is_redirection = matches!(answer.status.as_u16(), 301 | 302 | 303 | 307 | 308);
+    let location = answer.headers.get(LOCATION)?.to_str().ok()?;
+    is_redirection.then(|| location.to_owned())
+}
+
+/// Why there is no answer, without the URL (it may be signed).
+fn failure(line: &RequestLine, error: reqwest::Error) -> RegistryError {
+    let error = error.without_url();
+    let request = line.clone();
+    let causes: Vec<String> =
+        std::iter::successors(std::error::Error::source(&error), |e| e.source()).map(ToString::to_string).collect();
+    if error.is_timeout() && !error.is_connect() {
+        return RegistryError::Unreachable { request, cause: "the connection timed out".to_owned() };
+    }
+    if is_about_trust(&error) {
+        return RegistryError::Tls { request, cause: causes.last().cloned().unwrap_or_default() };
+    }
+    let cause = causes.last().cloned().unwrap_or_else(|| error.to_string());
+    let cause = if error.is_timeout() { "connecting timed out".to_owned() } else { cause };
+    RegistryError::Unreachable { request, cause: crate::model::text::clean(&cause, 300) }
+}
+
+/// Whether TLS itself failed, which no repetition mends.
+fn is_about_trust(error: &reqwest::Error) -> bool {
+    std::iter::successors(std::error::Error::source(error), |e| e.source()).any(|cause| {
+        let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        inner.is_some_and(|inner| inner.is::<rustls::Error>()) || cause.is::<rustls::Error>()
+    })
+}
+
+/// Whether a refusal means that the tag must not change; every registry has its own way of saying.
+pub(super) fn is_immutable(refusal: &Refusal) -> bool {
+    let says = |word: &str| refusal.message.to_ascii_lowercase().contains(word);
+    match refusal.status.as_u16() {
+        409 => matches!(refusal.code.as_str(), "TAG_IMMUTABLE" | "TAG_ALREADY_EXISTS") || says("immutable"),
+        400 => refusal.code == "TAG_INVALID" && says("immutable"),
+        412 => refusal.code == "PRECONDITION" || says("immutable"),
+        403 | 405 => says("immutable"),
+        _ => false,
+    }
+}
+
+/// How long the registry asks us to wait: `Retry-After` in seconds or as a date (RFC 9110,
+/// section 10.2.3), an hour at most. A date gone by, or text, asks for nothing.
+pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let wait = match text.parse::<u64>() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => httpdate::parse_http_date(text).ok()?.duration_since(now).ok()?,
+    };
+    Some(wait.min(LONGEST_WAIT))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registry_may_ask_for_a_wait_in_seconds_or_by_date_but_not_for_ever() {
+        let now = httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").expect("a date");
+        let wait = |text: &str| {
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_str(text).expect("a header"))]);
+            retry_after(&headers, now).map(|wait| wait.as_secs())
+        };
+        assert_eq!(wait("120"), Some(120));
+        assert_eq!(wait("0"), Some(0));
+        assert_eq!(wait("Sun, 06 Nov 1994 08:50:37 GMT"), Some(60));
+        assert_eq!(wait("999999999"), Some(3600));
+        assert_eq!(wait("Sun, 06 Nov 1994 08:48:37 GMT"), None, "a date in the past");
+        assert_eq!(wait("-5"), None);
+        assert_eq!(wait("soon"), None);
+        assert_eq!(retry_after(&HeaderMap::new(), now), None);
+    }
+
+    #[test]
+    fn immutable_tags_are_known_in_all_their_dialects() {
+        let refusal = |status: u16, code: &str, message: &str| Refusal {
+            status: StatusCode::from_u16(status).expect("a status"),
+            code: code.to_owned(),
+            message: message.to_owned(),
+        };
+        assert!(is_immutable(&refusal(409, "TAG_ALREADY_EXISTS", "")));
+        assert!(is_immutable(&refusal(400, "TAG_INVALID", "The image tag 'x' is immutable")));
+        assert!(is_immutable(&refusal(412, "PRECONDITION", "configured as immutable")));
+        assert!(is_immutable(&refusal(403, "DENIED", "tag is immutable")));
+        assert!(!is_immutable(&refusal(403, "DENIED", "requested access to the resource is denied")));
+        assert!(!is_immutable(&refusal(412, "PROJECTPOLICYVIOLATION", "vulnerable")));
+        assert!(!is_immutable(&refusal(409, "CONFLICT", "")));
+    }
+}
