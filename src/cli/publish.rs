@@ -1,0 +1,314 @@
+//! `onetag publish`: one plain tag, or several, from their architecture tags.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesOrdered;
+use tokio_util::sync::CancellationToken;
+
+use super::console::Console;
+use super::report::{self, Finished};
+use super::settings::{Output, OutputArgs, RegistryArgs};
+use super::{Exit, Refused};
+use crate::look::{Lookout, Scope};
+use crate::model::{ArchChoice, Digest, Job, Tag, Words};
+use crate::plan::{self, Policy};
+use crate::publish::{Options, Publisher, Stage};
+use crate::registry::{Access, Registry};
+
+/// Combine a version's architecture images and push them under its plain tag
+///
+/// Reads every `<arch>-<tag>` image and stops if one is not what its tag says. Pushes nothing when
+/// the registry already serves the same index.
+#[derive(Args, Debug)]
+pub(super) struct PublishArgs {
+    #[command(flatten)]
+    registry: RegistryArgs,
+
+    /// Plain tag to publish (repeatable, each on its own)
+    #[arg(short, long = "tag", value_name = "TAG", required = true)]
+    tags: Vec<Tag>,
+
+    /// Put the same index under this tag, too, after the main one succeeded (repeatable)
+    #[arg(long, value_name = "TAG")]
+    also: Vec<Tag>,
+
+    /// Look at these architectures only; saves listing the tags
+    #[arg(long, value_name = "ARCH", value_delimiter = ',')]
+    arch: Option<Vec<String>>,
+
+    /// Hold unless all of these are there
+    #[arg(long, value_name = "ARCH", value_delimiter = ',')]
+    require: Vec<String>,
+
+    /// Wait for what is required, at most this long
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    wait: Option<Duration>,
+
+    /// What an image is checked by
+    #[arg(long, value_enum, default_value_t)]
+    verify: Verify,
+
+    /// What an image that contradicts its tag leads to
+    #[arg(long, value_enum, default_value_t)]
+    on_mismatch: OnMismatch,
+
+    /// Hold unless this label has one value in all images (repeatable)
+    #[arg(long, value_name = "LABEL")]
+    same: Vec<String>,
+
+    /// Hold unless this architecture is exactly this image (repeatable)
+    #[arg(long, value_name = "ARCH=DIGEST", value_parser = pair)]
+    expect: Vec<(String, String)>,
+
+    /// Let an architecture drop out that is published now and has no tag any more
+    #[arg(long)]
+    allow_removal: bool,
+
+    /// Replace a plain tag that holds something onetag would not have made
+    #[arg(long)]
+    take_over: bool,
+
+    /// Which kind of index is written
+    #[arg(long, value_enum, default_value_t)]
+    index_type: IndexType,
+
+    /// What becomes of attestations (provenance, SBOM) that stand beside an image
+    #[arg(long, value_enum, default_value_t)]
+    attestations: Attestations,
+
+    /// Annotate the index (repeatable)
+    #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
+    annotation: Vec<(String, String)>,
+
+    /// Do everything but write; print the bytes that would be pushed
+    #[arg(long)]
+    dry_run: bool,
+
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Verify {
+    /// Its config: architecture, variant and operating system
+    #[default]
+    Config,
+    /// The files that it starts (not available yet)
+    Entrypoint,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum OnMismatch {
+    /// Write nothing
+    #[default]
+    Hold,
+    /// Leave the image out
+    Skip,
+    /// Believe the tag
+    TrustTag,
+    /// Repair the image's config (not available yet)
+    Rewrite,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum IndexType {
+    /// OCI; Docker where the registry takes no other and all images are Docker's
+    #[default]
+    Auto,
+    /// An OCI index
+    Oci,
+    /// A Docker manifest list
+    Docker,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Attestations {
+    /// They stay with their image
+    #[default]
+    Keep,
+    /// They are left out
+    Drop,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("expected KEY=VALUE".to_owned()),
+    }
+}
+
+/// What the arguments ask for, checked as a whole.
+struct Request {
+    jobs: Vec<Job>,
+    scope: Scope,
+    policy: Policy,
+    options: Options,
+}
+
+impl PublishArgs {
+    fn request(&self, words: &Words) -> Result<Request, Refused> {
+        if self.verify == Verify::Entrypoint {
+            return Err(Refused::usage(
+                "`--verify entrypoint` is not available yet: images are checked by their config",
+            ));
+        }
+        if self.on_mismatch == OnMismatch::Rewrite {
+            return Err(Refused::usage(
+                "`--on-mismatch rewrite` is not available yet: expected hold, skip or trust-tag",
+            ));
+        }
+        let only = self.arch.as_deref().map(|arch| choices(arch, words)).transpose()?;
+        let mut required = choices(&self.require, words)?;
+        let expected = self.expected(words)?;
+        if self.wait.is_some() && required.is_empty() && expected.is_empty() {
+            required = only.clone().ok_or_else(|| {
+                Refused::usage("`--wait` waits for what is required: name it with `--require` or `--arch`")
+            })?;
+        }
+        let scope = Scope {
+            only,
+            expected: required.iter().chain(expected.iter().map(|(choice, _)| choice)).cloned().collect(),
+            attestations: self.attestations == Attestations::Keep,
+        };
+        let policy = Policy {
+            required,
+            on_mismatch: match self.on_mismatch {
+                OnMismatch::Skip => plan::OnMismatch::Skip,
+                OnMismatch::TrustTag => plan::OnMismatch::TrustTag,
+                OnMismatch::Hold | OnMismatch::Rewrite => plan::OnMismatch::Hold,
+            },
+            same_labels: self.same.clone(),
+            expected,
+            allow_removal: self.allow_removal,
+            take_over: self.take_over,
+            index_type: match self.index_type {
+                IndexType::Auto => plan::IndexType::Auto,
+                IndexType::Oci => plan::IndexType::Oci,
+                IndexType::Docker => plan::IndexType::Docker,
+            },
+            drop_attestations: self.attestations == Attestations::Drop,
+            annotations: self.annotation.iter().cloned().collect::<BTreeMap<_, _>>(),
+        };
+        let options = Options { dry_run: self.dry_run, wait: self.wait, ..Options::default() };
+        Ok(Request { jobs: self.jobs()?, scope, policy, options })
+    }
+
+    fn jobs(&self) -> Result<Vec<Job>, Refused> {
+        let mut tags = self.tags.clone();
+        let mut seen = std::collections::BTreeSet::new();
+        tags.retain(|tag| seen.insert(tag.clone()));
+        if !self.also.is_empty() && tags.len() != 1 {
+            return Err(Refused::usage("`--also` needs exactly one `--tag`: it names further tags for the same index"));
+        }
+        let mut also = self.also.clone();
+        also.retain(|tag| seen.insert(tag.clone()));
+        let repository = &self.registry.repository;
+        Ok(tags.into_iter().map(|tag| Job { repository: repository.clone(), tag, also: also.clone() }).collect())
+    }
+
+    fn expected(&self, words: &Words) -> Result<Vec<(ArchChoice, Digest)>, Refused> {
+        let expected = self.expect.iter().map(|(arch, digest)| {
+            let choice = words.choose(arch).map_err(Refused::usage)?;
+            Ok((choice, digest.parse().map_err(Refused::usage)?))
+        });
+        expected.collect()
+    }
+}
+
+fn choices(texts: &[String], words: &Words) -> Result<Vec<ArchChoice>, Refused> {
+    let texts = texts.iter().map(|text| text.trim()).filter(|text| !text.is_empty());
+    texts.map(|text| words.choose(text).map_err(Refused::usage)).collect()
+}
+
+/// Publishes what the arguments ask for.
+pub(super) fn run(args: PublishArgs) -> Result<Exit, Refused> {
+    let words = args.registry.words()?;
+    let Request { jobs, scope, policy, options } = args.request(&words)?;
+    let access = if args.dry_run { Access::Read } else { Access::Publish };
+    let settings = args.registry.settings(access)?;
+    let console = args.output.start();
+
+    let registry = Registry::new(args.registry.repository.host(), settings).map_err(Refused::configuration)?;
+    let lookout = Lookout::new(args.registry.repository.clone(), args.registry.pattern.clone(), words, scope);
+    let stop = CancellationToken::new();
+    let progress = {
+        let console = console.clone();
+        Arc::new(move |tag: &Tag, stage: Stage| console.doing(tag.as_str(), Some(&say(&stage))))
+    };
+    let publisher = Publisher { registry, lookout, policy, options, stop: stop.clone(), progress };
+    let finish = |finished: Finished<'_>| show(&console, args.output.output, &finished);
+
+    // One thread is enough: everything waits for the network.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Refused::configuration)?;
+    let exit = runtime.block_on(async {
+        tokio::spawn(stop_when_told(stop));
+        publish_all(&publisher, &jobs, finish).await
+    });
+    console.finish();
+    Ok(exit)
+}
+
+/// Publishes all at once over the same connections; tells of each in the order of the arguments.
+async fn publish_all(publisher: &Publisher, jobs: &[Job], finish: impl Fn(Finished<'_>) -> Exit) -> Exit {
+    let mut running: FuturesOrdered<_> = jobs
+        .iter()
+        .map(|job| async move {
+            let registry = publisher.registry.counting_anew();
+            let result = publisher.publish(&registry, job).await;
+            (job, result, registry.requests())
+        })
+        .collect();
+    let mut exit = Exit::Done;
+    while let Some((job, result, requests)) = running.next().await {
+        let dry_run = publisher.options.dry_run;
+        exit = exit.max(finish(Finished { job, result: &result, requests, dry_run }));
+    }
+    exit
+}
+
+fn show(console: &Console, output: Output, finished: &Finished<'_>) -> Exit {
+    console.doing(finished.job.tag.as_str(), None);
+    match output {
+        Output::Json => console.data(&report::json(finished)),
+        Output::Text => console.report(&report::text(finished)),
+    }
+    if let Err(error) = finished.result {
+        console.error(&report::chain(error), error.hint());
+    }
+    for remedy in report::remedies(finished) {
+        console.hint(&remedy);
+    }
+    report::exit(finished)
+}
+
+fn say(stage: &Stage) -> String {
+    match stage {
+        Stage::Looking => "reading the images".to_owned(),
+        Stage::Waiting(missing) => format!("waiting for {}", missing.join(", ")),
+        Stage::Writing => "writing the index".to_owned(),
+        Stage::ReadingBack => "reading back".to_owned(),
+    }
+}
+
+/// The first signal ends looking and waiting, the second everything.
+async fn stop_when_told(stop: CancellationToken) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return;
+    };
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        if stop.is_cancelled() {
+            std::process::exit(Exit::Interrupted as i32);
+        }
+        stop.cancel();
+    }
+}

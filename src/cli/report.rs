@@ -1,0 +1,269 @@
+//! What a command found and did, as lines for people and as JSON for programs.
+
+use std::error::Error;
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::Exit;
+use super::console::{DIM, GREEN, RED, YELLOW};
+use crate::model::text::clean;
+use crate::model::{Digest, Job, Platform};
+use crate::plan::{Code, Reason, Verdict, Weighed};
+use crate::publish::{Action, Outcome, PublishError};
+use crate::registry::Kind;
+
+/// One plain tag that is done with.
+pub(super) struct Finished<'a> {
+    pub(super) job: &'a Job,
+    pub(super) result: &'a Result<Outcome, PublishError>,
+    pub(super) requests: u64,
+    pub(super) dry_run: bool,
+}
+
+/// How it ended, as scripts see it.
+pub(super) fn exit(finished: &Finished<'_>) -> Exit {
+    match finished.result {
+        Ok(outcome) if outcome.plan.reasons.iter().any(Reason::forbids) => Exit::Held,
+        Ok(_) => Exit::Done,
+        Err(PublishError::Interrupted) => Exit::Interrupted,
+        Err(error) => match error.kind() {
+            Kind::Settings => Exit::Configuration,
+            Kind::NotAllowed => Exit::NotAllowed,
+            Kind::Failing => Exit::Failing,
+        },
+    }
+}
+
+/// An error with its causes, each said once.
+pub(super) fn chain(error: &PublishError) -> String {
+    let mut texts = vec![clean(&error.to_string(), 600)];
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        texts.push(clean(&error.to_string(), 600));
+        cause = error.source();
+    }
+    texts.dedup();
+    texts.join(": ")
+}
+
+/// What can be done about what was found, each once.
+pub(super) fn remedies(finished: &Finished<'_>) -> Vec<String> {
+    let Ok(outcome) = finished.result else {
+        return Vec::new();
+    };
+    let mut remedies: Vec<String> = Vec::new();
+    for remedy in outcome.plan.reasons.iter().filter_map(|reason| reason.remedy.clone()) {
+        if !remedies.contains(&remedy) {
+            remedies.push(remedy);
+        }
+    }
+    remedies
+}
+
+/// One line an image, the reasons that are about no single image, and the decision.
+pub(super) fn text(finished: &Finished<'_>) -> String {
+    let mut text = String::new();
+    let Ok(outcome) = finished.result else {
+        return text;
+    };
+    let images = &outcome.plan.images;
+    let platform = |image: &Weighed| image.platform.as_ref().map_or("-".to_owned(), |p| clean(&p.to_string(), 60));
+    let tag_width = images.iter().map(|image| image.tag.as_str().len()).max().unwrap_or(0);
+    let platform_width = images.iter().map(|image| platform(image).chars().count()).max().unwrap_or(0);
+    for image in images {
+        let digest = image.digest.as_ref().map_or("-", Digest::short);
+        let style = match image.verdict {
+            Verdict::Verified => GREEN,
+            Verdict::Missing => YELLOW,
+            Verdict::Mismatch | Verdict::Unreadable | Verdict::Unverifiable => RED,
+        };
+        let _ = write!(
+            text,
+            "{:tag_width$}  {:platform_width$}  {digest:19}  {style}{}{style:#}",
+            image.tag.as_str(),
+            platform(image),
+            image.verdict.as_str()
+        );
+        let about: Vec<String> = reasons_about(outcome, image).map(|reason| clean(&reason.message, 400)).collect();
+        let _ = if about.is_empty() { writeln!(text) } else { writeln!(text, ": {}", about.join("; ")) };
+    }
+    for reason in outcome.plan.reasons.iter().filter(|reason| !is_about_one_image(outcome, reason)) {
+        let style = if reason.forbids() { RED } else { YELLOW };
+        let _ = writeln!(text, "{style}{}{style:#}: {}", reason.code, clean(&reason.message, 400));
+    }
+    text + &decision(finished, outcome)
+}
+
+/// Whether a reason stands on an image's own line.
+fn is_about_one_image(outcome: &Outcome, reason: &Reason) -> bool {
+    let names_others = matches!(reason.code, Code::DuplicatePlatform | Code::SameDigestTwoArches | Code::SelfFeeding);
+    !names_others && outcome.plan.images.iter().any(|image| Some(&image.tag) == reason.tag.as_ref())
+}
+
+fn reasons_about<'a>(outcome: &'a Outcome, image: &'a Weighed) -> impl Iterator<Item = &'a Reason> {
+    let reasons = outcome.plan.reasons.iter();
+    reasons.filter(|reason| reason.tag.as_ref() == Some(&image.tag) && is_about_one_image(outcome, reason))
+}
+
+fn decision(finished: &Finished<'_>, outcome: &Outcome) -> String {
+    let tags: Vec<&str> = finished.job.tags().map(|tag| tag.as_str()).collect();
+    let tags = tags.join(", ");
+    let digest = outcome.index.as_ref().map_or("", |index| index.digest().as_str());
+    match outcome.action {
+        Action::Held => {
+            let serves = match &outcome.previous {
+                Some(previous) => format!("still {previous}"),
+                None => "still absent".to_owned(),
+            };
+            format!("{RED}held{RED:#} {tags}: nothing was written, {} is {serves}\n", finished.job.tag)
+        }
+        Action::Unchanged => format!("{GREEN}unchanged{GREEN:#} {tags} {digest}\n"),
+        Action::Pushed => {
+            let verb = if finished.dry_run { "would push" } else { "pushed" };
+            let mut line = format!("{GREEN}{verb}{GREEN:#} {tags} {digest} {DIM}({}){DIM:#}\n", changes(outcome));
+            if let (true, Some(index)) = (finished.dry_run, &outcome.index) {
+                line.push_str(&String::from_utf8_lossy(index.bytes()));
+                line.push('\n');
+            }
+            line
+        }
+    }
+}
+
+fn changes(outcome: &Outcome) -> String {
+    let count = outcome.index.as_ref().map_or(0, |index| index.children().len());
+    let changes = &outcome.plan.changes;
+    let mut parts = vec![format!("{count} platform{}", if count == 1 { "" } else { "s" })];
+    for (word, platforms) in [("added", &changes.added), ("updated", &changes.updated), ("removed", &changes.removed)] {
+        // All of a new index is added; saying so tells nothing.
+        if !platforms.is_empty() && (word != "added" || platforms.len() < count) {
+            let names: Vec<String> = platforms.iter().map(|platform| clean(&platform.to_string(), 60)).collect();
+            parts.push(format!("{word} {}", names.join(", ")));
+        }
+    }
+    parts.join("; ")
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    repository: String,
+    tag: &'a str,
+    decision: Option<&'static str>,
+    digest: Option<&'a Digest>,
+    media_type: Option<&'static str>,
+    tags: Vec<&'a str>,
+    previous: Option<&'a Digest>,
+    images: Vec<ImageLine<'a>>,
+    reasons: Vec<ReasonLine<'a>>,
+    changes: ChangeLine,
+    dry_run: bool,
+    requests: u64,
+    /// The exact bytes that a real run would push, as text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    index: Option<String>,
+}
+
+#[derive(Serialize)]
+struct ImageLine<'a> {
+    tag: &'a str,
+    arch: &'a str,
+    digest: Option<&'a Digest>,
+    platform: Option<String>,
+    verdict: &'static str,
+}
+
+#[derive(Serialize)]
+struct ReasonLine<'a> {
+    code: &'static str,
+    tag: Option<&'a str>,
+    message: String,
+    /// `hold` or `note`.
+    weight: &'static str,
+    remedy: Option<&'a str>,
+}
+
+#[derive(Default, Serialize)]
+struct ChangeLine {
+    added: Vec<String>,
+    removed: Vec<String>,
+    updated: Vec<String>,
+}
+
+/// One JSON object on one line.
+pub(super) fn json(finished: &Finished<'_>) -> String {
+    let Finished { job, result, requests, dry_run } = *finished;
+    let mut document = Document {
+        repository: job.repository.to_string(),
+        tag: job.tag.as_str(),
+        decision: None,
+        digest: None,
+        media_type: None,
+        tags: job.tags().map(|tag| tag.as_str()).collect(),
+        previous: None,
+        images: Vec::new(),
+        reasons: Vec::new(),
+        changes: ChangeLine::default(),
+        dry_run,
+        requests,
+        index: None,
+    };
+    match result {
+        Ok(outcome) => fill(&mut document, outcome),
+        Err(error) => {
+            document.decision = error.left_the_tag_alone().then_some("held");
+            document.reasons = vec![ReasonLine {
+                code: error.code(),
+                tag: None,
+                message: chain(error),
+                weight: "hold",
+                remedy: error.hint(),
+            }];
+        }
+    }
+    let mut line = serde_json::to_string(&document).expect("strings and numbers always serialize");
+    line.push('\n');
+    line
+}
+
+fn fill<'a>(document: &mut Document<'a>, outcome: &'a Outcome) {
+    let platforms = |platforms: &[Platform]| platforms.iter().map(|p| clean(&p.to_string(), 60)).collect();
+    document.decision = Some(match outcome.action {
+        Action::Pushed => "pushed",
+        Action::Unchanged => "unchanged",
+        Action::Held => "held",
+    });
+    document.digest = outcome.index.as_ref().map(|index| index.digest());
+    document.media_type = outcome.index.as_ref().map(|index| index.kind().media_type());
+    document.previous = outcome.previous.as_ref();
+    document.images = outcome.plan.images.iter().map(image_line).collect();
+    document.reasons = outcome.plan.reasons.iter().map(reason_line).collect();
+    document.changes = ChangeLine {
+        added: platforms(&outcome.plan.changes.added),
+        removed: platforms(&outcome.plan.changes.removed),
+        updated: platforms(&outcome.plan.changes.updated),
+    };
+    if document.dry_run {
+        document.index = outcome.index.as_ref().map(|index| String::from_utf8_lossy(index.bytes()).into_owned());
+    }
+}
+
+fn image_line(image: &Weighed) -> ImageLine<'_> {
+    ImageLine {
+        tag: image.tag.as_str(),
+        arch: &image.arch,
+        digest: image.digest.as_ref(),
+        platform: image.platform.as_ref().map(|platform| clean(&platform.to_string(), 60)),
+        verdict: image.verdict.as_str(),
+    }
+}
+
+fn reason_line(reason: &Reason) -> ReasonLine<'_> {
+    ReasonLine {
+        code: reason.code.as_str(),
+        tag: reason.tag.as_ref().map(|tag| tag.as_str()),
+        message: clean(&reason.message, 600),
+        weight: if reason.forbids() { "hold" } else { "note" },
+        remedy: reason.remedy.as_deref(),
+    }
+}

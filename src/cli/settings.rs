@@ -1,0 +1,212 @@
+//! Arguments and environment turned into each layer's settings, once.
+
+use std::io::BufRead as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anstream::ColorChoice;
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
+use clap::{Args, ValueEnum};
+use secrecy::SecretString;
+
+use super::Refused;
+use super::console::Console;
+use crate::model::{Dialect, Pattern, Platform, Repository, Words};
+use crate::registry::credentials::{Environment, Keychain};
+use crate::registry::{Access, Settings, Trust};
+
+/// What every command needs that talks to a registry.
+#[derive(Args, Debug)]
+pub(super) struct RegistryArgs {
+    /// Repository that holds the images, for example `registry.example.com/acme/ubuntu`
+    #[arg(short, long, env = "ONETAG_REPOSITORY", value_name = "REPOSITORY")]
+    pub(super) repository: Repository,
+
+    /// How tags are made of an architecture word and a version
+    #[arg(long, default_value = "{arch}-{version}", value_name = "PATTERN", help_heading = "Tags")]
+    pub(super) pattern: Pattern,
+
+    /// Whose words the tags use, where builders disagree (`armhf` is v7 to Debian, v6 to Alpine)
+    #[arg(long, default_value = "debian", help_heading = "Tags",
+          value_parser = PossibleValuesParser::new(["debian", "alpine", "docker"]).try_map(|s| s.parse::<Dialect>()))]
+    names: Dialect,
+
+    /// Give an architecture word a meaning of its own here, for example `x86=linux/386` (repeatable)
+    #[arg(long = "word", value_name = "WORD=PLATFORM", help_heading = "Tags", value_parser = word)]
+    words: Vec<(String, Platform)>,
+
+    /// Reach the registry without TLS (the machine itself needs no such telling)
+    #[arg(long, help_heading = "Connection")]
+    plain_http: bool,
+
+    /// Trust these certificates, too
+    #[arg(long, value_name = "PEM", help_heading = "Connection")]
+    ca_file: Option<PathBuf>,
+
+    /// Show this certificate to the registry
+    #[arg(long, value_name = "PEM", requires = "client_key", help_heading = "Connection")]
+    client_cert: Option<PathBuf>,
+
+    /// The key of `--client-cert`
+    #[arg(long, value_name = "PEM", requires = "client_cert", help_heading = "Connection")]
+    client_key: Option<PathBuf>,
+
+    /// Give up on a request after this long, tries included
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration, help_heading = "Connection")]
+    timeout: Duration,
+
+    /// A token server outside the registry's own domain that may see the login (repeatable)
+    #[arg(long = "token-realm-host", value_name = "HOST", help_heading = "Login")]
+    token_realm_hosts: Vec<String>,
+
+    /// Log in as this user, not as found where docker and podman keep logins
+    #[arg(long, env = "ONETAG_USERNAME", value_name = "NAME", help_heading = "Login")]
+    username: Option<String>,
+
+    /// Read the password from standard input (or set ONETAG_PASSWORD)
+    #[arg(long, requires = "username", help_heading = "Login")]
+    password_stdin: bool,
+}
+
+/// How a command speaks.
+#[derive(Args, Debug)]
+pub(super) struct OutputArgs {
+    /// Text for people, or JSON for programs
+    #[arg(long, value_enum, default_value_t, help_heading = "Output")]
+    pub(super) output: Output,
+
+    /// Say more on stderr; twice for every request
+    #[arg(short, long, action = clap::ArgAction::Count, help_heading = "Output")]
+    verbose: u8,
+
+    /// Say nothing on stderr but errors
+    #[arg(short, long, conflicts_with = "verbose", help_heading = "Output")]
+    quiet: bool,
+
+    /// When to use colours; `NO_COLOR` is respected
+    #[arg(long, value_enum, default_value_t, help_heading = "Output")]
+    color: Color,
+
+    /// The form of what is said on stderr
+    #[arg(long, value_enum, default_value_t, help_heading = "Output")]
+    log_format: Output,
+}
+
+/// Text or JSON.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Output {
+    /// For people
+    #[default]
+    Text,
+    /// For programs
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Color {
+    /// On a terminal
+    #[default]
+    Auto,
+    /// Everywhere
+    Always,
+    /// Nowhere
+    Never,
+}
+
+fn word(text: &str) -> Result<(String, Platform), String> {
+    let (word, platform) = text.split_once('=').ok_or("expected WORD=PLATFORM, for example `x86=linux/386`")?;
+    Ok((word.to_owned(), platform.parse().map_err(|error| format!("{error}"))?))
+}
+
+impl OutputArgs {
+    /// Starts logging, and returns where the rest goes.
+    pub(super) fn start(&self) -> Console {
+        use tracing_subscriber::EnvFilter;
+        let level = match (self.quiet, self.verbose) {
+            (true, _) => "error",
+            (_, 0) => "warn",
+            (_, 1) => "onetag=info",
+            (_, _) => "onetag=debug",
+        };
+        let filter = EnvFilter::builder().parse_lossy(level);
+        let color = match self.color {
+            Color::Auto => ColorChoice::Auto,
+            Color::Always => ColorChoice::Always,
+            Color::Never => ColorChoice::Never,
+        };
+        let is_colored = match color {
+            ColorChoice::Auto => AutoColor::of_stderr(),
+            choice => choice == ColorChoice::Always,
+        };
+        let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+        let _ = match self.log_format {
+            Output::Json => log.json().try_init(),
+            Output::Text => log.with_ansi(is_colored).compact().without_time().try_init(),
+        };
+        Console::new(color, self.quiet, self.verbose > 0 || self.log_format == Output::Json)
+    }
+}
+
+struct AutoColor;
+
+impl AutoColor {
+    fn of_stderr() -> bool {
+        anstream::AutoStream::choice(&std::io::stderr()) != ColorChoice::Never
+    }
+}
+
+impl RegistryArgs {
+    /// The vocabulary of the repository's tags.
+    pub(super) fn words(&self) -> Result<Words, Refused> {
+        self.words.iter().try_fold(Words::of(self.names), |words, (word, platform)| {
+            words.with(word, platform.clone()).map_err(Refused::usage)
+        })
+    }
+
+    /// How to talk to the registry.
+    pub(super) fn settings(&self, access: Access) -> Result<Settings, Refused> {
+        let trust = Trust {
+            ca_pem: self.ca_file.as_deref().map(read_file).transpose()?,
+            identity_pem: match (&self.client_cert, &self.client_key) {
+                (Some(certificate), Some(key)) => Some([read_file(certificate)?, read_file(key)?].join(&b'\n')),
+                _ => None,
+            },
+        };
+        // Docker's rule for the machine itself, unless certificates say that TLS is meant.
+        let is_local = self.repository.host().is_loopback() && trust.ca_pem.is_none() && trust.identity_pem.is_none();
+        Ok(Settings {
+            plain_http: self.plain_http || is_local,
+            trust,
+            token_realm_hosts: self.token_realm_hosts.clone(),
+            keychain: self.keychain()?,
+            deadline: self.timeout,
+            ..Settings::new(access)
+        })
+    }
+
+    fn keychain(&self) -> Result<Keychain, Refused> {
+        let Some(username) = &self.username else {
+            return Ok(Keychain::of_environment(Environment::from_process()));
+        };
+        let password = if self.password_stdin {
+            let mut line = String::new();
+            std::io::stdin()
+                .lock()
+                .read_line(&mut line)
+                .map_err(|e| Refused::configuration(format!("the password cannot be read from standard input: {e}")))?;
+            line.trim_end_matches(['\r', '\n']).to_owned()
+        } else {
+            std::env::var("ONETAG_PASSWORD").unwrap_or_default()
+        };
+        if username.is_empty() || password.is_empty() {
+            let message = format!("there is no password for `{username}`: set ONETAG_PASSWORD or use --password-stdin");
+            return Err(Refused::configuration(message));
+        }
+        Keychain::given(username.clone(), SecretString::from(password))
+            .map_err(|error| Refused { hint: error.hint().map(str::to_owned), ..Refused::configuration(error) })
+    }
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, Refused> {
+    std::fs::read(path).map_err(|error| Refused::configuration(format!("{} cannot be read: {error}", path.display())))
+}

@@ -1,0 +1,260 @@
+//! Looking: everything that a decision about one plain tag needs, read in as few rounds as possible.
+//!
+//! All architecture tags and what is published are asked for at once; each image's config as soon
+//! as its manifest is there. What a digest is never changes, so a tag that was seen before costs a
+//! HEAD. There is no judgement here: what is odd about an image is a fact among others.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
+
+use futures_util::future::{try_join, try_join_all, try_join3};
+use tokio::sync::OnceCell;
+
+use crate::model::image::Content;
+use crate::model::{
+    ArchChoice, ArchTag, Descriptor, Digest, Found, Image, Job, Meaning, Observation, Pattern, Published, Repository,
+    Seen, Tag, Unfit, Words,
+};
+use crate::plan::group;
+use crate::registry::{
+    Document, Manifest, Registry, RegistryError, attested, is_attestation, read_claim, read_manifest, read_published,
+};
+
+/// Which architecture tags are looked for.
+#[derive(Clone, Debug, Default)]
+pub struct Scope {
+    /// Only these, without listing the repository's tags; all that are listed where it is `None`.
+    pub only: Option<Vec<ArchChoice>>,
+    /// These in any case, whether listed or not.
+    pub expected: Vec<ArchChoice>,
+    /// Whether attestations are of interest.
+    pub attestations: bool,
+}
+
+/// Looks at the tags of one repository, and remembers what it learns for as long as it lives.
+#[derive(Debug)]
+pub struct Lookout {
+    repository: Repository,
+    pattern: Pattern,
+    words: Words,
+    scope: Scope,
+    listing: Mutex<Arc<OnceCell<Versions>>>,
+    known: Mutex<Known>,
+}
+
+type Versions = BTreeMap<Tag, Vec<ArchTag>>;
+
+/// What was learned. Tags move, so theirs is only a guess that saves a GET where it is right.
+#[derive(Debug, Default)]
+struct Known {
+    tags: HashMap<Tag, Digest>,
+    found: HashMap<Digest, Found>,
+    content: HashMap<Digest, Content>,
+}
+
+impl Lookout {
+    /// Looks at `repository`, whose tags are made by `pattern` of `words`.
+    pub fn new(repository: Repository, pattern: Pattern, words: Words, scope: Scope) -> Lookout {
+        Lookout { repository, pattern, words, scope, listing: Mutex::default(), known: Mutex::default() }
+    }
+
+    /// Looks at everything that a decision about `job` needs.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError`]: something could not be looked at. Only a registry's own word that a tag
+    /// is missing makes it missing.
+    pub async fn look(&self, registry: &Registry, job: &Job) -> Result<Seen, RegistryError> {
+        let expected = self.expected(&job.tag);
+        let listed = async {
+            if self.scope.only.is_some() {
+                return Ok(Vec::new());
+            }
+            let versions = self.list(registry).await?;
+            let listed = versions.get(&job.tag).into_iter().flatten();
+            let others = listed.filter(|listed| expected.iter().all(|expected| expected.tag != listed.tag));
+            try_join_all(others.map(|arch_tag| self.observe(registry, arch_tag.clone()))).await
+        };
+        let (mut observed, listed, published) = try_join3(
+            try_join_all(expected.iter().map(|arch_tag| self.observe(registry, arch_tag.clone()))),
+            listed,
+            try_join_all(job.tags().map(|tag| self.published(registry, tag))),
+        )
+        .await?;
+        observed.extend(listed);
+        Ok(Seen { observed, published: published.into_iter().flatten().collect() })
+    }
+
+    /// The architecture tags of `version` that are looked for whether they are listed or not.
+    pub fn expected(&self, version: &Tag) -> Vec<ArchTag> {
+        let choices = self.scope.only.iter().flatten().chain(&self.scope.expected);
+        let mut tags: Vec<ArchTag> = Vec::new();
+        for tag in choices.filter_map(|choice| group::expected(choice, version, &self.pattern, &self.words)) {
+            if tags.iter().all(|known| known.tag != tag.tag) {
+                tags.push(tag);
+            }
+        }
+        tags
+    }
+
+    /// What `tag` stands for now.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError`]: the registry did not say.
+    pub async fn resolve(&self, registry: &Registry, tag: &Tag) -> Result<Option<Digest>, RegistryError> {
+        registry.resolve(&self.repository, tag.as_str()).await
+    }
+
+    /// Lets the next look list the tags again.
+    pub fn forget_listing(&self) {
+        *self.listing.lock().expect("no panic happens while it is held") = Arc::default();
+    }
+
+    async fn list(&self, registry: &Registry) -> Result<Versions, RegistryError> {
+        let listing = self.listing.lock().expect("no panic happens while it is held").clone();
+        let list = || async {
+            let tags = registry.tags(&self.repository).await?;
+            Ok(group::by_version(&tags, &self.pattern, &self.words))
+        };
+        listing.get_or_try_init(list).await.cloned()
+    }
+
+    async fn observe(&self, registry: &Registry, arch_tag: ArchTag) -> Result<Observation, RegistryError> {
+        if arch_tag.meaning == Meaning::Ambiguous {
+            return Ok(Observation { arch_tag, digest: None, found: Found::Unfit(Unfit::AmbiguousWord) });
+        }
+        let tag = arch_tag.tag.clone();
+        let seen = |digest, found| Ok(Observation { arch_tag, digest, found });
+        if self.known().tags.contains_key(&tag) {
+            let Some(digest) = self.resolve(registry, &tag).await? else {
+                return seen(None, Found::Missing);
+            };
+            let found = self.known().found.get(&digest).cloned();
+            if let Some(found) = found {
+                return seen(Some(digest), found);
+            }
+        }
+        let manifest = match registry.manifest(&self.repository, tag.as_str()).await {
+            Ok(Some(manifest)) => manifest,
+            Ok(None) => return seen(None, Found::Missing),
+            Err(RegistryError::DigestMismatch { expected, found, .. }) => {
+                return seen(None, Found::Unfit(Unfit::DigestMismatch { expected, found }));
+            }
+            Err(error @ RegistryError::TooLarge { .. }) => {
+                return seen(None, Found::Unfit(Unfit::TooLarge(format!("its manifest is too large: {error}"))));
+            }
+            Err(error) => return Err(error),
+        };
+        let found = self.open(registry, &manifest).await?;
+        let mut known = self.known();
+        known.tags.insert(tag, manifest.digest.clone());
+        known.found.insert(manifest.digest.clone(), found.clone());
+        drop(known);
+        seen(Some(manifest.digest), found)
+    }
+
+    /// What a manifest under an architecture tag is: an image, or an index that holds just one.
+    async fn open(&self, registry: &Registry, manifest: &Manifest) -> Result<Found, RegistryError> {
+        match read_manifest(manifest.content_type.as_deref(), &manifest.bytes) {
+            Ok((media_type, Document::Image { config, has_foreign_layers })) => {
+                let descriptor = Descriptor::new(media_type, manifest.digest.clone(), manifest.bytes.len() as u64);
+                self.image(registry, descriptor, config, has_foreign_layers, Vec::new()).await
+            }
+            Ok((_, Document::Index { manifests })) => self.open_index(registry, manifests).await,
+            Err(unfit) => Ok(Found::Unfit(unfit)),
+        }
+    }
+
+    async fn open_index(&self, registry: &Registry, manifests: Vec<Descriptor>) -> Result<Found, RegistryError> {
+        let (attestations, images): (Vec<_>, Vec<_>) = manifests.into_iter().partition(is_attestation);
+        let entry = match images.as_slice() {
+            [] => return Ok(Found::Unfit(Unfit::NotAnImage("an index without an image".to_owned()))),
+            [entry] => entry,
+            _ => {
+                let name = |entry: &Descriptor| {
+                    entry.platform.as_ref().map_or_else(|| entry.digest.short().to_owned(), ToString::to_string)
+                };
+                return Ok(Found::Unfit(Unfit::SeveralImages(images.iter().map(name).collect())));
+            }
+        };
+        let about_it = |attestation: &Descriptor| attested(attestation) == Some(entry.digest.as_str());
+        let attestations: Vec<Descriptor> =
+            attestations.into_iter().filter(|a| self.scope.attestations && about_it(a)).collect();
+
+        let child = registry.manifest(&self.repository, entry.digest.as_str());
+        let present = attestations.iter().map(|a| registry.resolve(&self.repository, a.digest.as_str()));
+        let (child, present) = match try_join(child, try_join_all(present)).await {
+            Ok(both) => both,
+            Err(RegistryError::DigestMismatch { expected, found, .. }) => {
+                return Ok(Found::Unfit(Unfit::DigestMismatch { expected, found }));
+            }
+            Err(error) => return Err(error),
+        };
+        if let Some((lost, _)) = attestations.iter().zip(&present).find(|(_, present)| present.is_none()) {
+            return Ok(Found::Unfit(Unfit::AttestationMissing(lost.digest.clone())));
+        }
+        let Some(child) = child else {
+            return Ok(Found::Unfit(Unfit::ContentMissing(format!("the image {}", entry.digest.short()))));
+        };
+        let size = child.bytes.len() as u64;
+        match read_manifest(child.content_type.as_deref(), &child.bytes) {
+            Ok((media_type, _)) if media_type != entry.media_type => {
+                let what = format!("the index calls its image `{}`, the image itself `{media_type}`", entry.media_type);
+                Ok(Found::Unfit(Unfit::AmbiguousManifest(crate::model::text::clean(&what, 200))))
+            }
+            Ok(_) if size != entry.size => Ok(Found::Unfit(Unfit::SizeMismatch { expected: entry.size, found: size })),
+            Ok((media_type, Document::Image { config, has_foreign_layers })) => {
+                let mut descriptor = Descriptor::new(media_type, entry.digest.clone(), size);
+                descriptor.annotations = entry.annotations.clone();
+                self.image(registry, descriptor, config, has_foreign_layers, attestations).await
+            }
+            Ok((media_type, Document::Index { .. })) => Ok(Found::Unfit(Unfit::UnsupportedMediaType(media_type))),
+            Err(unfit) => Ok(Found::Unfit(unfit)),
+        }
+    }
+
+    async fn image(
+        &self,
+        registry: &Registry,
+        manifest: Descriptor,
+        config: Descriptor,
+        has_foreign_layers: bool,
+        attestations: Vec<Descriptor>,
+    ) -> Result<Found, RegistryError> {
+        let claim = match registry.config(&self.repository, &config).await? {
+            None => return Ok(Found::Unfit(Unfit::ContentMissing("its config".to_owned()))),
+            Some(bytes) => bytes.and_then(|bytes| read_claim(&bytes)),
+        };
+        Ok(match claim {
+            Ok(claim) => Found::Image(Box::new(Image { manifest, claim, attestations, has_foreign_layers })),
+            Err(unfit) => Found::Unfit(unfit),
+        })
+    }
+
+    async fn published(&self, registry: &Registry, tag: &Tag) -> Result<Option<(Tag, Published)>, RegistryError> {
+        let published = |digest, content| Ok(Some((tag.clone(), Published { digest, content })));
+        if self.known().tags.contains_key(tag) {
+            let Some(digest) = self.resolve(registry, tag).await? else {
+                return Ok(None);
+            };
+            let content = self.known().content.get(&digest).cloned();
+            if let Some(content) = content {
+                return published(digest, content);
+            }
+        }
+        let Some(manifest) = registry.manifest(&self.repository, tag.as_str()).await? else {
+            return Ok(None);
+        };
+        let content = read_published(manifest.content_type.as_deref(), &manifest.bytes);
+        let mut known = self.known();
+        known.tags.insert(tag.clone(), manifest.digest.clone());
+        known.content.insert(manifest.digest.clone(), content.clone());
+        drop(known);
+        published(manifest.digest, content)
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.known.lock().expect("no panic happens while it is held")
+    }
+}

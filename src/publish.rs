@@ -1,0 +1,356 @@
+//! The flow for one plain tag: look, decide, act, look again.
+//!
+//! No registry offers compare-and-swap on a tag. So the index is read back after it was written,
+//! and so is every architecture tag: if one of them moved meanwhile, everything starts again from
+//! what is there now, a bounded number of times.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::future::{try_join, try_join_all};
+use tokio_util::sync::CancellationToken;
+
+use crate::look::Lookout;
+use crate::model::{Digest, Index, Job, Seen, Tag};
+use crate::plan::{Code, Decision, Plan, Policy, Push, Reason, plan};
+use crate::registry::{Kind, Registry, RegistryError};
+
+/// How often everything starts again because something moved.
+const MOST_RUNS: u32 = 6;
+
+/// How plain tags of one repository are brought up to date.
+pub struct Publisher {
+    /// Where the images are.
+    pub registry: Registry,
+    /// What looks at them.
+    pub lookout: Lookout,
+    /// What must hold before anything is written.
+    pub policy: Policy,
+    /// How it is gone about.
+    pub options: Options,
+    /// Ends looking and waiting early; writing that has begun is finished.
+    pub stop: CancellationToken,
+    /// Told what is being done.
+    pub progress: Arc<dyn Fn(&Tag, Stage) + Send + Sync>,
+}
+
+/// How publishing is gone about.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Decide, but write nothing.
+    pub dry_run: bool,
+    /// How long to wait for what is required.
+    pub wait: Option<Duration>,
+    /// The first pause between two looks; it doubles.
+    pub pause: Duration,
+    /// How long a registry may go on serving what was replaced.
+    pub settle: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { dry_run: false, wait: None, pause: Duration::from_millis(500), settle: Duration::from_secs(120) }
+    }
+}
+
+/// What is being done for a tag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Reading tags, manifests and configs.
+    Looking,
+    /// Waiting for these architecture tags.
+    Waiting(Vec<String>),
+    /// Writing the index.
+    Writing,
+    /// Reading back what was written.
+    ReadingBack,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The decision, and its reasons.
+    pub plan: Plan,
+    /// What was done.
+    pub action: Action,
+    /// The index that is served now, or would be.
+    pub index: Option<Index>,
+    /// What the plain tag held before.
+    pub previous: Option<Digest>,
+}
+
+/// What was done about a tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// The index was written (or would have been) and is served.
+    Pushed,
+    /// It was served already.
+    Unchanged,
+    /// Nothing was written.
+    Held,
+}
+
+/// The world failed us before the tag was up to date.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// The registry, or the way to it.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// Somebody kept changing what was being read or written.
+    #[error("`{tag}` could not be settled in {MOST_RUNS} runs: {what}")]
+    Moving {
+        /// The plain tag.
+        tag: Tag,
+        /// What moved last.
+        what: String,
+    },
+    /// The registry accepted the index and serves something older.
+    #[error("`{tag}` was accepted as {expected}, but {} is still served", served.as_ref().map_or("nothing", Digest::as_str))]
+    NotServed {
+        /// The tag.
+        tag: Tag,
+        /// What was written.
+        expected: Digest,
+        /// What is served.
+        served: Option<Digest>,
+    },
+    /// The user ended it before anything was written.
+    #[error("interrupted; nothing was written")]
+    Interrupted,
+}
+
+impl PublishError {
+    /// What kind of failure it is.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Registry(error) => error.kind(),
+            _ => Kind::Failing,
+        }
+    }
+
+    /// A stable word for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Registry(error) => error.code(),
+            Self::Moving { .. } => "moving",
+            Self::NotServed { .. } => "not-served",
+            Self::Interrupted => "interrupted",
+        }
+    }
+
+    /// What the reader can do about it, if anything.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Registry(error) => error.hint(),
+            Self::Moving { .. } => Some("wait until the builders are done; look for a second writer of this tag"),
+            Self::NotServed { .. } => Some("a cache or a second writer may be between us and the registry; run again"),
+            Self::Interrupted => None,
+        }
+    }
+
+    /// Whether it is known that the plain tag is as it was.
+    pub fn left_the_tag_alone(&self) -> bool {
+        match self {
+            Self::Registry(error) => !matches!(
+                error,
+                RegistryError::OutcomeUnknown { .. }
+                    | RegistryError::NotARegistry { .. }
+                    | RegistryError::DigestMismatch { .. }
+            ),
+            Self::Moving { .. } | Self::NotServed { .. } => false,
+            Self::Interrupted => true,
+        }
+    }
+}
+
+/// One attempt's end: done, or something moved.
+enum Acted {
+    Done(Outcome),
+    Moved(String),
+}
+
+impl Publisher {
+    /// Brings one tag up to date: look, decide, act, look again.
+    ///
+    /// Safe to run at any time, any number of times: a run that finds nothing new writes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError`]: something could not be read or written. What is published is as it was,
+    /// unless the error says that this is not known.
+    #[tracing::instrument(skip_all, fields(repository = %job.repository, tag = %job.tag))]
+    pub async fn publish(&self, registry: &Registry, job: &Job) -> Result<Outcome, PublishError> {
+        let give_up_waiting = self.options.wait.map(|wait| Instant::now() + wait);
+        let mut moved = String::new();
+        for run in 0..MOST_RUNS {
+            if run > 0 {
+                tracing::info!("{moved}; looking again");
+                self.lookout.forget_listing();
+                tokio::time::sleep(self.options.pause * run * run / 2).await;
+            }
+            let (seen, plan) = tokio::select! {
+                planned = self.look_and_plan(registry, job, give_up_waiting) => planned?,
+                () = self.stop.cancelled() => return Err(PublishError::Interrupted),
+            };
+            match self.act(registry, job, &seen, plan).await? {
+                Acted::Done(outcome) => return Ok(outcome),
+                Acted::Moved(what) => moved = what,
+            }
+        }
+        Err(PublishError::Moving { tag: job.tag.clone(), what: moved })
+    }
+
+    /// Looks and decides, and while something required is missing waits for it.
+    async fn look_and_plan(
+        &self,
+        registry: &Registry,
+        job: &Job,
+        give_up: Option<Instant>,
+    ) -> Result<(Seen, Plan), RegistryError> {
+        loop {
+            (self.progress)(&job.tag, Stage::Looking);
+            let seen = self.lookout.look(registry, job).await?;
+            let plan = plan(job, &seen, &self.policy);
+            let lacks = plan.reasons.iter().any(|reason| reason.code == Code::ArchMissing && reason.forbids());
+            let Some(give_up) = give_up.filter(|give_up| lacks && Instant::now() < *give_up) else {
+                return Ok((seen, plan));
+            };
+            self.wait_for_missing(registry, job, give_up).await?;
+            self.lookout.forget_listing();
+        }
+    }
+
+    /// Asks for the missing architecture tags again and again, ever more slowly.
+    async fn wait_for_missing(&self, registry: &Registry, job: &Job, give_up: Instant) -> Result<(), RegistryError> {
+        let expected = self.lookout.expected(&job.tag);
+        let mut pause = self.options.pause;
+        loop {
+            let resolved = expected.iter().map(|arch_tag| self.lookout.resolve(registry, &arch_tag.tag));
+            let resolved = try_join_all(resolved).await?;
+            let missing = expected.iter().zip(resolved).filter(|(_, digest)| digest.is_none());
+            let missing: Vec<String> = missing.map(|(arch_tag, _)| arch_tag.tag.to_string()).collect();
+            let left = give_up.saturating_duration_since(Instant::now());
+            if missing.is_empty() || left.is_zero() {
+                return Ok(());
+            }
+            tracing::info!(waits_ms = pause.as_millis(), "Waiting for {}", missing.join(", "));
+            (self.progress)(&job.tag, Stage::Waiting(missing));
+            tokio::time::sleep(pause.min(left)).await;
+            pause = (pause * 3 / 2).min(Duration::from_secs(30));
+        }
+    }
+
+    async fn act(&self, registry: &Registry, job: &Job, seen: &Seen, plan: Plan) -> Result<Acted, PublishError> {
+        let previous = seen.published.get(&job.tag).map(|published| published.digest.clone());
+        let done = |plan, action, index| Ok(Acted::Done(Outcome { plan, action, index, previous: previous.clone() }));
+        let mut push = match &plan.decision {
+            Decision::Hold => return done(plan, Action::Held, None),
+            Decision::Keep(index) => {
+                let index = Some(index.clone());
+                return done(plan, Action::Unchanged, index);
+            }
+            Decision::Push(push) => push.clone(),
+        };
+        if self.options.dry_run {
+            return done(plan, Action::Pushed, Some(push.index));
+        }
+        let mut plan = plan;
+        for tag in push.tags.clone() {
+            (self.progress)(&job.tag, Stage::Writing);
+            match self.put(registry, job, &tag, &mut push).await {
+                Ok(()) => {}
+                Err(RegistryError::MissingImage { .. }) => {
+                    return Ok(Acted::Moved(format!("the registry does not know an image of `{tag}` yet or any more")));
+                }
+                Err(RegistryError::Immutable { refusal, .. }) => {
+                    let message = format!("the registry does not let `{tag}` change ({refusal})");
+                    let remedy = "let it change in the registry's settings, or publish another tag";
+                    plan.reasons.push(Reason::hold(Code::ImmutableTag, Some(&tag), message).remedy(remedy));
+                    let (action, index) =
+                        if tag == job.tag { (Action::Held, None) } else { (Action::Pushed, Some(push.index)) };
+                    return done(plan, action, index);
+                }
+                Err(error) => return Err(error.into()),
+            }
+            (self.progress)(&job.tag, Stage::ReadingBack);
+            let before = seen.published.get(&tag).map(|published| &published.digest);
+            if let Some(what) = self.read_back(registry, seen, &tag, push.index.digest(), before).await? {
+                return Ok(Acted::Moved(what));
+            }
+            tracing::info!(index.digest = %push.index.digest(), "Published `{}:{tag}`", job.repository);
+        }
+        done(plan, Action::Pushed, Some(push.index))
+    }
+
+    /// Writes the index; as a Docker list from now on, if the registry takes only that.
+    async fn put(&self, registry: &Registry, job: &Job, tag: &Tag, push: &mut Push) -> Result<(), RegistryError> {
+        if registry.wants_docker_lists()
+            && let Some(fallback) = push.fallback.take()
+        {
+            push.index = fallback;
+        }
+        let result = registry.put_index(&job.repository, tag, &push.index).await;
+        match (result, push.fallback.take()) {
+            (Err(RegistryError::IndexRefused { refusal, .. }), Some(fallback)) => {
+                tracing::info!("{} takes no OCI index ({refusal}); writing a Docker list", job.repository.host());
+                registry.put_index(&job.repository, tag, &fallback).await?;
+                registry.remember_docker_lists();
+                push.index = fallback;
+                Ok(())
+            }
+            (result, fallback) => {
+                push.fallback = fallback;
+                result
+            }
+        }
+    }
+
+    /// Looks whether the tag serves what was written, and whether every architecture tag still
+    /// stands for what went into it. Says what moved, if anything did.
+    async fn read_back(
+        &self,
+        registry: &Registry,
+        seen: &Seen,
+        tag: &Tag,
+        written: &Digest,
+        before: Option<&Digest>,
+    ) -> Result<Option<String>, PublishError> {
+        let sources = seen.observed.iter().filter_map(|observed| {
+            let digest = observed.digest.as_ref()?;
+            Some(async move {
+                let now = self.lookout.resolve(registry, &observed.arch_tag.tag).await?;
+                Ok::<_, RegistryError>((now.as_ref() != Some(digest)).then_some(&observed.arch_tag.tag))
+            })
+        });
+        let (served, moved) = try_join(self.lookout.resolve(registry, tag), try_join_all(sources)).await?;
+        if let Some(moved) = moved.into_iter().flatten().next() {
+            return Ok(Some(format!("`{moved}` moved while `{tag}` was being written")));
+        }
+        let served = self.wait_until_served(registry, tag, written, before, served).await?;
+        Ok((served.as_ref() != Some(written)).then(|| format!("somebody else wrote `{tag}`")))
+    }
+
+    /// Caches may serve the older index for a while; nothing is written again because of them.
+    async fn wait_until_served(
+        &self,
+        registry: &Registry,
+        tag: &Tag,
+        written: &Digest,
+        before: Option<&Digest>,
+        mut served: Option<Digest>,
+    ) -> Result<Option<Digest>, PublishError> {
+        let give_up = Instant::now() + self.options.settle;
+        let mut pause = self.options.pause / 2;
+        let is_older = |served: &Option<Digest>| served.is_none() || served.as_ref() == before;
+        while served.as_ref() != Some(written) && is_older(&served) {
+            let left = give_up.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(PublishError::NotServed { tag: tag.clone(), expected: written.clone(), served });
+            }
+            tokio::time::sleep(pause.min(left)).await;
+            pause = (pause * 2).min(Duration::from_secs(10));
+            served = self.lookout.resolve(registry, tag).await?;
+        }
+        Ok(served)
+    }
+}

@@ -1,0 +1,29 @@
+//! What the tests stand on: registries to talk to, images to push, and the program to run.
+
+// Each test takes the piece it needs, and a panic is how a test tells what went wrong.
+#![allow(dead_code, unused_imports, unreachable_pub, clippy::unwrap_used)]
+
+pub mod auth;
+pub mod cli;
+pub mod elsewhere;
+pub mod fault;
+pub mod image;
+pub mod real;
+pub mod recorded;
+pub mod registry;
+pub mod server;
+pub mod store;
+pub mod tags;
+pub mod tls;
+
+pub use auth::{Auth, Bearer, User};
+pub use cli::{Cli, Ran, Running, onetag};
+pub use elsewhere::Elsewhere;
+pub use fault::{Play, When};
+pub use image::{Built, Image};
+pub use real::{RealRegistry, skopeo};
+pub use recorded::{Kind, Recorded};
+pub use registry::{Attested, FakeRegistry};
+pub use server::Answer;
+pub use store::{Immutable, RefuseOciIndex, Stored};
+pub use tags::{LinkForm, TagList};
