@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::{try_join, try_join_all};
 use tokio_util::sync::CancellationToken;
 
+pub use crate::look::Known;
 use crate::look::Lookout;
 use crate::model::{Digest, Index, Job, Seen, Tag};
 use crate::plan::{Code, Decision, Plan, Policy, Push, Reason, plan};
@@ -17,6 +18,9 @@ use crate::registry::{Kind, Registry, RegistryError};
 
 /// How often everything starts again because something moved.
 const MOST_RUNS: u32 = 6;
+
+/// How long to wait, again and again, for a tag to stand for what was said to be pushed.
+const HINT_PAUSES_MS: &[u64] = &[30, 70, 150, 300, 500, 1_000, 2_000, 4_000];
 
 /// How plain tags of one repository are brought up to date.
 pub struct Publisher {
@@ -179,7 +183,7 @@ impl Publisher {
     /// [`PublishError`]: something could not be read or written. What is published is as it was,
     /// unless the error says that this is not known.
     #[tracing::instrument(skip_all, fields(repository = %job.repository, tag = %job.tag))]
-    pub async fn publish(&self, registry: &Registry, job: &Job) -> Result<Outcome, PublishError> {
+    pub async fn publish(&self, registry: &Registry, job: &Job, known: &Known) -> Result<Outcome, PublishError> {
         let give_up_waiting = self.options.wait.map(|wait| Instant::now() + wait);
         let mut moved = String::new();
         for run in 0..MOST_RUNS {
@@ -189,7 +193,7 @@ impl Publisher {
                 tokio::time::sleep(self.options.pause * run * run / 2).await;
             }
             let (seen, plan) = tokio::select! {
-                planned = self.look_and_plan(registry, job, give_up_waiting) => planned?,
+                planned = self.look_and_plan(registry, job, known, give_up_waiting) => planned?,
                 () = self.stop.cancelled() => return Err(PublishError::Interrupted),
             };
             match self.act(registry, job, &seen, plan).await? {
@@ -205,11 +209,12 @@ impl Publisher {
         &self,
         registry: &Registry,
         job: &Job,
+        known: &Known,
         give_up: Option<Instant>,
     ) -> Result<(Seen, Plan), RegistryError> {
         loop {
             (self.progress)(&job.tag, Stage::Looking);
-            let seen = self.lookout.look(registry, job).await?;
+            let seen = self.look_until_settled(registry, job, known).await?;
             let plan = plan(job, &seen, &self.policy);
             let lacks = plan.reasons.iter().any(|reason| reason.code == Code::ArchMissing && reason.forbids());
             let Some(give_up) = give_up.filter(|give_up| lacks && Instant::now() < *give_up) else {
@@ -217,6 +222,25 @@ impl Publisher {
             };
             self.wait_for_missing(registry, job, give_up).await?;
             self.lookout.forget_listing();
+        }
+    }
+
+    /// Looks, and where somebody was said to have pushed what is not there yet, once more after a
+    /// moment: some registries tell of a push before they write the tag. What is there in the end
+    /// counts; a newer push has won then.
+    async fn look_until_settled(&self, registry: &Registry, job: &Job, known: &Known) -> Result<Seen, RegistryError> {
+        let mut pauses = HINT_PAUSES_MS.iter();
+        loop {
+            let seen = self.lookout.look(registry, job, known).await?;
+            let is_there = |(tag, digest): (&Tag, &Digest)| {
+                seen.observed.iter().any(|o| o.arch_tag.tag == *tag && o.digest.as_ref() == Some(digest))
+            };
+            match pauses.next() {
+                Some(pause) if !known.hints.iter().all(is_there) => {
+                    tokio::time::sleep(Duration::from_millis(*pause)).await;
+                }
+                _ => return Ok(seen),
+            }
         }
     }
 

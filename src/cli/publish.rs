@@ -16,7 +16,7 @@ use super::{Exit, Refused};
 use crate::look::{Lookout, Scope};
 use crate::model::{ArchChoice, Digest, Job, Tag, Words};
 use crate::plan::{self, Policy};
-use crate::publish::{Options, Publisher, Stage};
+use crate::publish::{Known, Options, Publisher, Stage};
 use crate::registry::{Access, Registry};
 
 /// Combine a version's architecture images and push them under its plain tag
@@ -258,7 +258,7 @@ async fn publish_all(publisher: &Publisher, jobs: &[Job], finish: impl Fn(Finish
         .iter()
         .map(|job| async move {
             let registry = publisher.registry.counting_anew();
-            let result = publisher.publish(&registry, job).await;
+            let result = publisher.publish(&registry, job, &Known::default()).await;
             (job, result, registry.requests())
         })
         .collect();

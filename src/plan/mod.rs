@@ -84,6 +84,8 @@ pub fn plan(job: &Job, seen: &Seen, policy: &Policy) -> Plan {
         }
     }
 
+    reasons.extend(replace::rolled_back(job, seen, index));
+
     let changes = changes(seen.published.get(&job.tag), index);
     let decision = if reasons.iter().any(Reason::forbids) {
         Decision::Hold

@@ -4,9 +4,11 @@
 //! that is one of the sources (the default architecture under the plain tag, as this convention
 //! began). An index with a platform that the new one lacks is a removal; anything else is foreign.
 
+use std::collections::BTreeMap;
+
 use super::{Code, Policy, Reason, Weighed};
 use crate::model::image::{Child, Content};
-use crate::model::{Index, Platform, Published, Tag};
+use crate::model::{Digest, Index, Job, Platform, Published, Seen, Tag};
 
 /// Adds the reasons why `tag` may not be replaced by `index`, if there are any.
 pub(super) fn weigh(
@@ -35,6 +37,24 @@ pub(super) fn weigh(
     } else {
         Reason::hold(Code::ForeignTag, Some(tag), message).remedy("look at it, then publish with `--take-over`")
     });
+}
+
+/// Somebody has put something else under the plain tag since we wrote it, and its images are still
+/// those that we wrote it from: a roll-back by hand, which stands until the images change.
+pub(super) fn rolled_back(job: &Job, seen: &Seen, index: &Index) -> Option<Reason> {
+    let (last, published) = (seen.last.as_ref()?, seen.published.get(&job.tag)?);
+    let sources: BTreeMap<Tag, Digest> =
+        seen.observed.iter().filter_map(|o| Some((o.arch_tag.tag.clone(), o.digest.clone()?))).collect();
+    let is_old = last.digest != published.digest && *index.digest() == last.digest && sources == last.sources;
+    is_old.then(|| {
+        let message = format!(
+            "`{}` was put back to {} since {} was published from the same images",
+            job.tag,
+            published.digest.short(),
+            last.digest.short()
+        );
+        Reason::hold(Code::RolledBack, Some(&job.tag), message).remedy("push a new image, or release the tag")
+    })
 }
 
 fn foreign_child(children: &[Child]) -> Option<String> {
