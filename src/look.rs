@@ -11,6 +11,7 @@ use futures_util::future::{try_join, try_join_all, try_join3};
 use tokio::sync::OnceCell;
 
 use crate::model::image::Content;
+use crate::model::text::clean;
 use crate::model::{
     ArchChoice, ArchTag, Descriptor, Digest, Found, Image, Job, Last, Meaning, Observation, Pattern, Published,
     Repository, Seen, Tag, Unfit, Words,
@@ -162,18 +163,14 @@ impl Lookout {
         let manifest = match registry.manifest(&self.repository, tag.as_str()).await {
             Ok(Some(manifest)) => manifest,
             Ok(None) => return seen(None, Found::Missing),
-            Err(RegistryError::DigestMismatch { expected, found, .. }) => {
-                return seen(None, Found::Unfit(Unfit::DigestMismatch { expected, found }));
-            }
-            Err(error @ RegistryError::TooLarge { .. }) => {
-                return seen(None, Found::Unfit(Unfit::TooLarge(format!("its manifest is too large: {error}"))));
-            }
-            Err(error) => return Err(error),
+            Err(error) => return seen(None, Found::Unfit(unfit_manifest(error)?)),
         };
         let found = self.open(registry, &manifest).await?;
         let mut learned = self.learned();
         learned.tags.insert(tag, manifest.digest.clone());
-        learned.found.insert(manifest.digest.clone(), found.clone());
+        if is_true_for_ever(&found) {
+            learned.found.insert(manifest.digest.clone(), found.clone());
+        }
         drop(learned);
         seen(Some(manifest.digest), found)
     }
@@ -210,22 +207,19 @@ impl Lookout {
         let present = attestations.iter().map(|a| registry.resolve(&self.repository, a.digest.as_str()));
         let (child, present) = match try_join(child, try_join_all(present)).await {
             Ok(both) => both,
-            Err(RegistryError::DigestMismatch { expected, found, .. }) => {
-                return Ok(Found::Unfit(Unfit::DigestMismatch { expected, found }));
-            }
-            Err(error) => return Err(error),
+            Err(error) => return Ok(Found::Unfit(unfit_manifest(error)?)),
         };
         if let Some((lost, _)) = attestations.iter().zip(&present).find(|(_, present)| present.is_none()) {
             return Ok(Found::Unfit(Unfit::AttestationMissing(lost.digest.clone())));
         }
         let Some(child) = child else {
-            return Ok(Found::Unfit(Unfit::ContentMissing(format!("the image {}", entry.digest.short()))));
+            return Ok(Found::Unfit(Unfit::ContentMissing(format!("its image {}", entry.digest.short()))));
         };
         let size = child.bytes.len() as u64;
         match read_manifest(child.content_type.as_deref(), &child.bytes) {
             Ok((media_type, _)) if media_type != entry.media_type => {
                 let what = format!("the index calls its image `{}`, the image itself `{media_type}`", entry.media_type);
-                Ok(Found::Unfit(Unfit::AmbiguousManifest(crate::model::text::clean(&what, 200))))
+                Ok(Found::Unfit(Unfit::AmbiguousManifest(clean(&what, 250))))
             }
             Ok(_) if size != entry.size => Ok(Found::Unfit(Unfit::SizeMismatch { expected: entry.size, found: size })),
             Ok((media_type, Document::Image { config, has_foreign_layers })) => {
@@ -233,7 +227,9 @@ impl Lookout {
                 descriptor.annotations = entry.annotations.clone();
                 self.image(registry, descriptor, config, has_foreign_layers, attestations).await
             }
-            Ok((media_type, Document::Index { .. })) => Ok(Found::Unfit(Unfit::UnsupportedMediaType(media_type))),
+            Ok((_, Document::Index { .. })) => {
+                Ok(Found::Unfit(Unfit::UnsupportedMediaType("an index that holds another index".to_owned())))
+            }
             Err(unfit) => Ok(Found::Unfit(unfit)),
         }
     }
@@ -284,5 +280,31 @@ impl Lookout {
             *learned = Learned::default();
         }
         learned
+    }
+}
+
+/// Manifests that cannot be used are facts about them; everything else is the world failing us.
+fn unfit_manifest(error: RegistryError) -> Result<Unfit, RegistryError> {
+    match error {
+        RegistryError::DigestMismatch { expected, found, .. } => Ok(Unfit::DigestMismatch { expected, found }),
+        RegistryError::TooLarge { limit_bytes, .. } => {
+            Ok(Unfit::TooLarge(format!("a manifest of more than {limit_bytes} bytes")))
+        }
+        error => Err(error),
+    }
+}
+
+/// Whether a digest will always lead to this; what is missing or broken today may be there tomorrow.
+fn is_true_for_ever(found: &Found) -> bool {
+    match found {
+        Found::Image(_) => true,
+        Found::Missing => false,
+        Found::Unfit(unfit) => !matches!(
+            unfit,
+            Unfit::ContentMissing(_)
+                | Unfit::AttestationMissing(_)
+                | Unfit::DigestMismatch { .. }
+                | Unfit::SizeMismatch { .. }
+        ),
     }
 }

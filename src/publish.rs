@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 pub use crate::look::Known;
 use crate::look::Lookout;
 use crate::model::{Digest, Index, Job, Seen, Tag};
-use crate::plan::{Code, Decision, Plan, Policy, Push, Reason, plan};
+use crate::plan::{Code, Decision, Plan, Policy, Push, Reason, Verdict, plan};
 use crate::registry::{Kind, Registry, RegistryError};
 
 /// How often everything starts again because something moved.
@@ -204,7 +204,7 @@ impl Publisher {
         Err(PublishError::Moving { tag: job.tag.clone(), what: moved })
     }
 
-    /// Looks and decides, and while something required is missing waits for it.
+    /// Looks and decides; while something required is missing, again and again, ever more slowly.
     async fn look_and_plan(
         &self,
         registry: &Registry,
@@ -212,15 +212,25 @@ impl Publisher {
         known: &Known,
         give_up: Option<Instant>,
     ) -> Result<(Seen, Plan), RegistryError> {
+        let mut pause = self.options.pause;
         loop {
             (self.progress)(&job.tag, Stage::Looking);
             let seen = self.look_until_settled(registry, job, known).await?;
             let plan = plan(job, &seen, &self.policy);
             let lacks = plan.reasons.iter().any(|reason| reason.code == Code::ArchMissing && reason.forbids());
-            let Some(give_up) = give_up.filter(|give_up| lacks && Instant::now() < *give_up) else {
+            let left = give_up.map(|give_up| give_up.saturating_duration_since(Instant::now()));
+            let Some(left) = left.filter(|left| lacks && !left.is_zero()) else {
                 return Ok((seen, plan));
             };
-            self.wait_for_missing(registry, job, give_up).await?;
+            let missing = plan.images.iter().filter(|image| image.verdict == Verdict::Missing);
+            let mut missing: Vec<String> = missing.map(|image| image.tag.to_string()).collect();
+            if missing.is_empty() {
+                missing.push("what is required".to_owned());
+            }
+            tracing::info!(waits_ms = pause.as_millis(), "Waiting for {}", missing.join(", "));
+            (self.progress)(&job.tag, Stage::Waiting(missing));
+            tokio::time::sleep(pause.min(left)).await;
+            pause = (pause * 3 / 2).min(Duration::from_secs(30));
             self.lookout.forget_listing();
         }
     }
@@ -241,26 +251,6 @@ impl Publisher {
                 }
                 _ => return Ok(seen),
             }
-        }
-    }
-
-    /// Asks for the missing architecture tags again and again, ever more slowly.
-    async fn wait_for_missing(&self, registry: &Registry, job: &Job, give_up: Instant) -> Result<(), RegistryError> {
-        let expected = self.lookout.expected(&job.tag);
-        let mut pause = self.options.pause;
-        loop {
-            let resolved = expected.iter().map(|arch_tag| self.lookout.resolve(registry, &arch_tag.tag));
-            let resolved = try_join_all(resolved).await?;
-            let missing = expected.iter().zip(resolved).filter(|(_, digest)| digest.is_none());
-            let missing: Vec<String> = missing.map(|(arch_tag, _)| arch_tag.tag.to_string()).collect();
-            let left = give_up.saturating_duration_since(Instant::now());
-            if missing.is_empty() || left.is_zero() {
-                return Ok(());
-            }
-            tracing::info!(waits_ms = pause.as_millis(), "Waiting for {}", missing.join(", "));
-            (self.progress)(&job.tag, Stage::Waiting(missing));
-            tokio::time::sleep(pause.min(left)).await;
-            pause = (pause * 3 / 2).min(Duration::from_secs(30));
         }
     }
 

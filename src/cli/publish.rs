@@ -274,7 +274,12 @@ fn show(console: &Console, output: Output, finished: &Finished<'_>) -> Exit {
     console.doing(finished.job.tag.as_str(), None);
     match output {
         Output::Json => console.data(&report::json(finished)),
-        Output::Text => console.report(&report::text(finished)),
+        Output::Text => {
+            console.report(&report::text(finished));
+            if let Some(bytes) = report::rehearsed(finished) {
+                console.data(&bytes);
+            }
+        }
     }
     if let Err(error) = finished.result {
         console.error(&report::chain(error), error.hint());

@@ -121,14 +121,15 @@ fn decision(finished: &Finished<'_>, outcome: &Outcome) -> String {
         Action::Unchanged => format!("{GREEN}unchanged{GREEN:#} {tags} {digest}\n"),
         Action::Pushed => {
             let verb = if finished.dry_run { "would push" } else { "pushed" };
-            let mut line = format!("{GREEN}{verb}{GREEN:#} {tags} {digest} {DIM}({}){DIM:#}\n", changes(outcome));
-            if let (true, Some(index)) = (finished.dry_run, &outcome.index) {
-                line.push_str(&String::from_utf8_lossy(index.bytes()));
-                line.push('\n');
-            }
-            line
+            format!("{GREEN}{verb}{GREEN:#} {tags} {digest} {DIM}({}){DIM:#}\n", changes(outcome))
         }
     }
+}
+
+/// The bytes that a real run would push, if this was a rehearsal of one.
+pub(super) fn rehearsed(finished: &Finished<'_>) -> Option<String> {
+    let index = finished.result.as_ref().ok()?.index.as_ref()?;
+    finished.dry_run.then(|| format!("{}\n", String::from_utf8_lossy(index.bytes())))
 }
 
 fn changes(outcome: &Outcome) -> String {

@@ -192,7 +192,9 @@ impl Words {
         if !is_part_of_a_tag || word.starts_with(['-', '.']) {
             return Err(InvalidArch::Word { found: clean(word, 40) });
         }
-        self.meanings.insert(word.to_owned(), Meaning::Promise(Promise { platform, names_variant: true }));
+        let is_open = platform.architecture() == "arm" && platform.variant().is_none();
+        let platform = if is_open { Platform::new(platform.os(), "arm", Some("v7")) } else { platform };
+        self.meanings.insert(word.to_owned(), Meaning::Promise(Promise { platform, names_variant: !is_open }));
         Ok(self)
     }
 
@@ -371,6 +373,8 @@ mod tests {
     fn a_repository_may_give_a_word_its_own_meaning() {
         let words = Words::of(Dialect::Debian).with("x86", "linux/amd64".parse().expect("a platform")).expect("a word");
         assert_eq!(words.choose("x86").map(|c| c.promise.platform.to_string()), Ok("linux/amd64".to_owned()));
+        let words = Words::of(Dialect::Debian).with("pi", "linux/arm".parse().expect("a platform")).expect("a word");
+        assert_eq!(words.meaning("pi"), words.meaning("arm"), "a bare arm leaves its variant open, as `arm` does");
         assert!(Words::of(Dialect::Debian).with("a b", "linux/amd64".parse().expect("a platform")).is_err());
         assert!(Words::of(Dialect::Debian).with("", "linux/amd64".parse().expect("a platform")).is_err());
     }

@@ -15,6 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::digest::Digest;
 use super::platform::Platform;
+use super::text::is_unsafe;
 
 /// An OCI image index.
 pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -41,6 +42,7 @@ pub struct Descriptor {
     /// The content's digest.
     pub digest: Digest,
     /// The content's size in bytes.
+    #[serde(deserialize_with = "exact_size")]
     pub size: u64,
     /// What the content runs on; absent also where it was written so that it says nothing.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "platform_if_whole")]
@@ -74,6 +76,18 @@ impl Descriptor {
             extra: BTreeMap::new(),
         }
     }
+}
+
+/// The largest number that every JSON reader understands alike; nothing is that large.
+const LARGEST_SIZE: u64 = 1 << 53;
+
+/// Reads a size as every reader would: whole, not negative, and not so large that some round it.
+pub(crate) fn exact_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let size = u64::deserialize(deserializer)?;
+    if size > LARGEST_SIZE {
+        return Err(serde::de::Error::custom(format!("a size of {size} bytes; expected at most {LARGEST_SIZE}")));
+    }
+    Ok(size)
 }
 
 /// Go writes `null` for an empty list or map.
@@ -146,7 +160,8 @@ impl Index {
         let manifests =
             entries.iter().flat_map(|entry| std::iter::once(&entry.image).chain(&entry.attestations)).collect();
         let document = Document { schema_version: 2, media_type: kind.media_type(), manifests, annotations };
-        let bytes = Bytes::from(serde_json::to_vec(&document).expect("strings and numbers always serialize"));
+        let text = serde_json::to_string(&document).expect("strings and numbers always serialize");
+        let bytes = Bytes::from(visible(text));
         let children = entries
             .iter()
             .filter_map(|entry| entry.image.platform.clone().map(|platform| (entry.image.digest.clone(), platform)))
@@ -173,6 +188,23 @@ impl Index {
     pub fn children(&self) -> &[(Digest, Platform)] {
         &self.children
     }
+}
+
+/// The same JSON, with what would steer a terminal escaped, so that the bytes can be shown as they
+/// are. Outside strings no such character can stand.
+fn visible(json: String) -> String {
+    if !json.contains(is_unsafe) {
+        return json;
+    }
+    let mut escaped = String::with_capacity(json.len() + 64);
+    for c in json.chars() {
+        if is_unsafe(c) {
+            escaped.extend(c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
+        } else {
+            escaped.push(c);
+        }
+    }
+    escaped
 }
 
 #[cfg(test)]
@@ -223,6 +255,30 @@ mod tests {
             let text = format!(r#"{{"mediaType":"x","digest":"{}","size":0,"platform":{platform}}}"#, Digest::of(b""));
             let descriptor: Descriptor = serde_json::from_str(&text).expect("a descriptor");
             assert_eq!(descriptor.platform, None, "{platform}");
+        }
+    }
+
+    #[test]
+    fn what_would_steer_a_terminal_is_escaped_and_still_the_same_text() {
+        let value = "\u{1b}[31m \u{9b}31m \u{202e} \u{e0041} caf\u{e9}";
+        let annotations = BTreeMap::from([("a".to_owned(), value.to_owned())]);
+        let index = Index::of(IndexKind::Oci, Vec::new(), &annotations);
+        let text = String::from_utf8(index.bytes().to_vec()).expect("JSON is text");
+        assert!(text.ends_with(r#""a":"\u001b[31m \u009b31m \u202e \udb40\udc41 café"}}"#), "{text}");
+        let read: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!(read["annotations"]["a"], value);
+    }
+
+    #[test]
+    fn a_size_that_readers_understand_differently_is_refused() {
+        let read = |size: &str| {
+            let text = format!(r#"{{"mediaType":"x","digest":"{}","size":{size}}}"#, Digest::of(b""));
+            serde_json::from_str::<Descriptor>(&text).map(|descriptor| descriptor.size).ok()
+        };
+        assert_eq!(read("0"), Some(0));
+        assert_eq!(read("9007199254740992"), Some(1 << 53));
+        for size in ["-1", "1.0", "1e3", "9007199254740993", "18446744073709551616", "\"7\"", "null"] {
+            assert_eq!(read(size), None, "{size}");
         }
     }
 

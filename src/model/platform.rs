@@ -97,11 +97,20 @@ impl Platform {
         self.os == "unknown" && self.architecture == "unknown"
     }
 
+    /// Whether an index may say it: short words of visible letters, whoever chose them.
+    pub fn is_plain(&self) -> bool {
+        let is_word = |word: &str| (1..=64).contains(&word.len()) && word.bytes().all(|b| b.is_ascii_graphic());
+        let words = [&self.os, &self.architecture].into_iter().chain(&self.variant).chain(&self.os_version);
+        words.chain(&self.os_features).all(|word| is_word(word)) && self.os_features.len() <= 16
+    }
+
     /// What two entries of one index must not share: to a client they are the same answer.
     ///
-    /// Of a system's version the first three numbers count, as they do when Windows chooses.
+    /// Of a system's version the first three numbers count, as they do when Windows chooses. An arm
+    /// that names no variant (older tools wrote it so) is v7, as clients have it.
     pub fn slot(&self) -> String {
-        let mut slot = format!("{}/{}/{}", self.os, self.architecture, self.variant().unwrap_or(""));
+        let default = if self.architecture == "arm" { "v7" } else { "" };
+        let mut slot = format!("{}/{}/{}", self.os, self.architecture, self.variant().unwrap_or(default));
         if let Some(version) = &self.os_version {
             let build: Vec<&str> = version.split('.').take(3).collect();
             slot.push('@');
@@ -268,6 +277,7 @@ mod tests {
         assert_eq!(windows("10.0.20348.9").to_string(), "windows(10.0.20348.9)/amd64");
         assert_eq!(windows("10.0.20348.9").slot(), windows("10.0.20348.1").slot());
         assert_ne!(windows("10.0.20348.9").slot(), windows("10.0.17763.9").slot());
+        assert_eq!(platform("linux/arm").slot(), platform("linux/arm/v7").slot());
     }
 
     #[test]
@@ -279,6 +289,17 @@ mod tests {
         );
         let back: Platform = serde_json::from_str(&serde_json::to_string(&windows).expect("json")).expect("a platform");
         assert_eq!(back, windows);
+    }
+
+    #[test]
+    fn an_index_says_short_visible_words_only() {
+        assert!(platform("linux/arm/v7").is_plain());
+        let windows = platform("windows/amd64").on(Some("10.0.20348.9".to_owned()), vec!["win32k".to_owned()]);
+        assert!(windows.is_plain());
+        assert!(!Platform::new("linux", "amd64", Some("\u{1b}[31mv2")).is_plain());
+        assert!(!Platform::new("linux", "amd64", Some(&"v".repeat(65))).is_plain());
+        assert!(!platform("windows/amd64").on(Some("10 0".to_owned()), Vec::new()).is_plain());
+        assert!(!platform("windows/amd64").on(None, vec!["win32k".to_owned(); 17]).is_plain());
     }
 
     #[test]

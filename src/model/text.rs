@@ -15,7 +15,7 @@ pub fn clean(text: &str, longest: usize) -> String {
 }
 
 /// Control characters, and the format characters that reorder, hide or join what stands near them.
-fn is_unsafe(c: char) -> bool {
+pub(super) fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{00ad}' | '\u{061c}' | '\u{180e}' | '\u{feff}'

@@ -11,13 +11,18 @@ mod weigh;
 
 use std::collections::BTreeMap;
 
-use crate::model::{Digest, Entry, Index, IndexKind, Job, Platform, Published, Seen, Tag, image::Content};
+use crate::model::image::{Child, Content};
+use crate::model::{Digest, Entry, Index, IndexKind, Job, Platform, Published, Seen, Tag};
 pub use policy::{IndexType, OnMismatch, Policy};
 pub use reason::{Code, Reason, Weight};
 pub use weigh::{Verdict, Weighed};
 
 /// The most entries an index may have; every client and registry in use takes as many.
 const MOST_ENTRIES: usize = 64;
+/// The most bytes an index may have: far more than it needs, and far less than any registry takes.
+const MOST_BYTES: usize = 1024 * 1024;
+/// What makes an index smaller.
+const FEWER: &str = "choose by `--arch`, or publish with `--attestations drop`";
 
 /// What one plain tag should become, and why.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,7 +33,7 @@ pub struct Plan {
     pub images: Vec<Weighed>,
     /// Why the decision is what it is, and what is worth knowing beside it.
     pub reasons: Vec<Reason>,
-    /// How the tag differs from what is published now.
+    /// How the index differs from what the plain tag serves now; nothing changes where it is held.
     pub changes: Changes,
 }
 
@@ -61,7 +66,7 @@ pub struct Changes {
     pub added: Vec<Platform>,
     /// Platforms that the old one has and the new one lacks.
     pub removed: Vec<Platform>,
-    /// Platforms that both have, with another image.
+    /// Platforms that both have, with another image or described in other words.
     pub updated: Vec<Platform>,
 }
 
@@ -70,33 +75,33 @@ pub struct Changes {
 /// One image that contradicts its tag holds the whole tag: whatever is published stays. An index
 /// equal to the published one is kept, so planning twice pushes once.
 pub fn plan(job: &Job, seen: &Seen, policy: &Policy) -> Plan {
-    let weigh::Weighing { images, entries, mut reasons } = weigh::weigh(job, &seen.observed, policy);
+    let mut weighed = weigh::weigh(job, &seen.observed, policy);
+    let mut reasons = std::mem::take(&mut weighed.reasons);
 
-    let indexes = Indexes::of(entries, policy, &mut reasons);
+    let indexes = Indexes::of(std::mem::take(&mut weighed.entries), policy, &mut reasons);
     let index = indexes.to_write(seen.published.get(&job.tag));
     for tag in job.tags() {
-        if images.iter().any(|image| image.tag == *tag) {
+        if weighed.images.iter().any(|image| image.tag == *tag) {
             let message = format!("`{tag}` is one of the architecture tags that the index is made of");
             reasons.push(Reason::hold(Code::SelfFeeding, Some(tag), message).remedy("publish under another tag"));
-        }
-        if let Some(published) = seen.published.get(tag) {
-            replace::weigh(tag, published, index, &images, policy, &mut reasons);
+        } else if let Some(published) = seen.published.get(tag) {
+            replace::weigh(tag, published, index, &weighed, policy, &mut reasons);
         }
     }
 
     reasons.extend(replace::rolled_back(job, seen, index));
 
+    let images = weighed.images;
+    if reasons.iter().any(Reason::forbids) {
+        return Plan { decision: Decision::Hold, images, reasons, changes: Changes::default() };
+    }
     let changes = changes(seen.published.get(&job.tag), index);
-    let decision = if reasons.iter().any(Reason::forbids) {
-        Decision::Hold
+    let differs = |tag: &&Tag| seen.published.get(tag).is_none_or(|published| published.digest != *index.digest());
+    let tags: Vec<Tag> = job.tags().filter(differs).cloned().collect();
+    let decision = if tags.is_empty() {
+        Decision::Keep(index.clone())
     } else {
-        let differs = |tag: &&Tag| seen.published.get(tag).is_none_or(|published| published.digest != *index.digest());
-        let tags: Vec<Tag> = job.tags().filter(differs).cloned().collect();
-        if tags.is_empty() {
-            Decision::Keep(index.clone())
-        } else {
-            Decision::Push(Push { index: index.clone(), fallback: indexes.fallback(index), tags })
-        }
+        Decision::Push(Push { index: index.clone(), fallback: indexes.fallback(index), tags })
     };
     Plan { decision, images, reasons, changes }
 }
@@ -112,24 +117,30 @@ impl Indexes {
         let count: usize = entries.iter().map(|entry| 1 + entry.attestations.len()).sum();
         if count > MOST_ENTRIES {
             let message = format!("the index would have {count} entries; at most {MOST_ENTRIES} are written");
-            reasons.push(Reason::hold(Code::TooLarge, None, message));
+            reasons.push(Reason::hold(Code::TooLarge, None, message).remedy(FEWER));
         }
         let fits_docker = policy.annotations.is_empty() && entries.iter().all(weigh::fits_docker_list);
         if policy.index_type == IndexType::Docker && !fits_docker {
             let message =
-                "a Docker manifest list takes Docker schema 2 images only, without attestations or annotations";
+                "a Docker manifest list holds Docker schema 2 images only, and neither attestations nor annotations";
             reasons.push(
                 Reason::hold(Code::IndexType, None, message.to_owned()).remedy("publish with `--index-type auto`"),
             );
         }
         let index = |kind| Index::of(kind, entries.clone(), &policy.annotations);
-        match policy.index_type {
+        let indexes = match policy.index_type {
             IndexType::Docker => Indexes { wanted: index(IndexKind::Docker), other: None },
             IndexType::Oci => Indexes { wanted: index(IndexKind::Oci), other: None },
             IndexType::Auto => {
                 Indexes { wanted: index(IndexKind::Oci), other: fits_docker.then(|| index(IndexKind::Docker)) }
             }
+        };
+        let length = indexes.wanted.bytes().len();
+        if length > MOST_BYTES {
+            let message = format!("the index would have {length} bytes; at most {MOST_BYTES} are written");
+            reasons.push(Reason::hold(Code::TooLarge, None, message).remedy(FEWER));
         }
+        indexes
     }
 
     /// The form that is published already if one is, so that a second run writes nothing on a
@@ -147,21 +158,30 @@ impl Indexes {
 }
 
 fn changes(published: Option<&Published>, index: &Index) -> Changes {
-    let before: BTreeMap<&Platform, &Digest> = match published.map(|published| &published.content) {
-        Some(Content::Index(children)) => {
-            children.iter().filter_map(|child| child.platform.as_ref().map(|p| (p, &child.digest))).collect()
+    let children: &[Child] = match published.map(|published| &published.content) {
+        Some(Content::Index(children)) => children,
+        _ => &[],
+    };
+    let stated = children.iter().filter_map(|child| Some((child.platform.as_ref()?, &child.digest)));
+    let before: BTreeMap<String, (&Platform, &Digest)> = stated.map(|(p, d)| (p.slot(), (p, d))).collect();
+    let after: BTreeMap<String, (&Platform, &Digest)> =
+        index.children().iter().map(|(digest, p)| (p.slot(), (p, digest))).collect();
+
+    let mut changes = Changes::default();
+    for (slot, now) in &after {
+        match before.get(slot) {
+            None => changes.added.push(now.0.clone()),
+            Some(then) if then != now => changes.updated.push(now.0.clone()),
+            Some(_) => {}
         }
-        _ => BTreeMap::new(),
-    };
-    let after: BTreeMap<&Platform, &Digest> = index.children().iter().map(|(digest, p)| (p, digest)).collect();
-    let platforms = |all: &BTreeMap<&Platform, &Digest>, wanted: &dyn Fn(&Platform, &Digest) -> bool| {
-        all.iter().filter(|(p, d)| wanted(p, d)).map(|(p, _)| (*p).clone()).collect()
-    };
-    Changes {
-        added: platforms(&after, &|p, _| !before.contains_key(p)),
-        removed: platforms(&before, &|p, _| !after.contains_key(p)),
-        updated: platforms(&after, &|p, digest| before.get(p).is_some_and(|old| *old != digest)),
     }
+    changes
+        .removed
+        .extend(before.iter().filter(|(slot, _)| !after.contains_key(*slot)).map(|(_, (p, _))| (*p).clone()));
+    for platforms in [&mut changes.added, &mut changes.removed, &mut changes.updated] {
+        platforms.sort();
+    }
+    changes
 }
 
 #[cfg(test)]

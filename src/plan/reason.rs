@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::model::text::clean;
 use crate::model::{Tag, Unfit};
 
 /// One thing that was found, and whether it holds the tag.
@@ -50,6 +51,13 @@ impl Reason {
         self.weight == Weight::Hold
     }
 
+    /// The reason why nobody knows what `tag` is: builders use its word in different senses.
+    pub fn ambiguous_word(tag: &Tag, word: &str) -> Reason {
+        let message = format!("`{word}` means 386 to some builders and amd64 to others");
+        let remedy = format!("say which it is here: `--word {word}=linux/386` or `--word {word}=linux/amd64`");
+        Reason::hold(Code::AmbiguousWord, Some(tag), message).remedy(remedy)
+    }
+
     /// The reason why what `tag` holds cannot be used.
     pub fn unfit(tag: &Tag, unfit: &Unfit) -> Reason {
         let (code, message, remedy) = explain(unfit);
@@ -66,42 +74,59 @@ fn explain(unfit: &Unfit) -> (Code, String, Option<&'static str>) {
         Unfit::AmbiguousWord => (
             Code::AmbiguousWord,
             "its architecture word means 386 to some builders and amd64 to others".to_owned(),
-            Some("say which it is here, for example by `--word x86=linux/386`"),
+            Some("say which it is here by `--word`"),
         ),
         Unfit::UnsupportedMediaType(found) => (
             Code::UnsupportedMediaType,
-            format!("it is `{found}`, which no index can hold"),
-            Some("push the image again with a current builder"),
+            format!("it is {found}, which no index should hold"),
+            Some("build and push the image again with a current builder"),
         ),
-        Unfit::NotAnImage(found) => (Code::NotAnImage, format!("it is no image but {found}"), None),
+        Unfit::NotAnImage(found) => (
+            Code::NotAnImage,
+            format!("it is no image but {found}"),
+            Some("push an image under this tag, or delete the tag"),
+        ),
         Unfit::SeveralImages(platforms) => (
             Code::AmbiguousArchTag,
-            format!("it is an index of {} images ({}); one was expected", platforms.len(), platforms.join(", ")),
+            format!(
+                "it is an index of {} images ({}), where one image was expected",
+                platforms.len(),
+                clean(&platforms.join(", "), 200)
+            ),
             Some("build and push this tag for one platform"),
         ),
-        Unfit::AmbiguousManifest(what) => {
-            (Code::AmbiguousManifest, format!("readers would understand it differently: {what}"), None)
+        Unfit::AmbiguousManifest(what) => (
+            Code::AmbiguousManifest,
+            format!("two readers of it could see different images: {what}"),
+            Some("build and push the image again; no known builder makes such a document"),
+        ),
+        Unfit::Malformed(what) => {
+            (Code::Malformed, format!("it cannot be read: {what}"), Some("build and push the image again"))
         }
-        Unfit::Malformed(what) => (Code::Malformed, format!("it cannot be read: {what}"), None),
-        Unfit::TooLarge(what) => (Code::TooLarge, what.clone(), None),
+        Unfit::TooLarge(what) => (Code::TooLarge, format!("it is too large: {what}"), None),
         Unfit::DigestMismatch { expected, found } => (
             Code::DigestMismatch,
-            format!("the registry announced {expected} but sent bytes of {found}"),
-            Some("the registry or a proxy before it returns wrong content; nothing from there can be trusted"),
+            format!("the registry announced {} but sent bytes of {found}", clean(expected, 80)),
+            Some(
+                "the registry, or a proxy before it, returns wrong content: have it repaired, and trust nothing from it until then",
+            ),
         ),
-        Unfit::SizeMismatch { expected, found } => (
-            Code::SizeMismatch,
-            format!("its config should have {expected} bytes, the registry sent {found} or more"),
-            None,
-        ),
+        Unfit::SizeMismatch { expected, found } => {
+            let or_more = if found > expected { " or more" } else { "" };
+            (
+                Code::SizeMismatch,
+                format!("a part of it should have {expected} bytes, but the registry sent {found}{or_more}"),
+                Some("build and push the image again"),
+            )
+        }
         Unfit::ContentMissing(what) => (
             Code::ContentMissing,
-            format!("the registry no longer has {what}"),
+            format!("the registry does not have {what} any more"),
             Some("push the image again; a clean-up may have deleted what it consists of"),
         ),
         Unfit::AttestationMissing(digest) => (
             Code::AttestationMissing,
-            format!("it names the attestation {}, which the registry no longer has", digest.short()),
+            format!("the registry does not have its attestation {} any more", digest.short()),
             Some("push the image again, or publish with `--attestations drop`"),
         ),
     }

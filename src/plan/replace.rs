@@ -2,12 +2,15 @@
 //!
 //! Without being told: nothing published, an index all of whose platforms stay, and a single image
 //! that is one of the sources (the default architecture under the plain tag, as this convention
-//! began). An index with a platform that the new one lacks is a removal; anything else is foreign.
+//! began). An index with a platform that the new one lacks is a removal, unless something that holds
+//! already is why it is lacking; anything else is foreign.
 
 use std::collections::BTreeMap;
 
-use super::{Code, Policy, Reason, Weighed};
+use super::weigh::Weighing;
+use super::{Code, Policy, Reason};
 use crate::model::image::{Child, Content};
+use crate::model::text::clean;
 use crate::model::{Digest, Index, Job, Platform, Published, Seen, Tag};
 
 /// Adds the reasons why `tag` may not be replaced by `index`, if there are any.
@@ -15,7 +18,7 @@ pub(super) fn weigh(
     tag: &Tag,
     published: &Published,
     index: &Index,
-    images: &[Weighed],
+    weighed: &Weighing,
     policy: &Policy,
     reasons: &mut Vec<Reason>,
 ) {
@@ -24,18 +27,19 @@ pub(super) fn weigh(
     }
     let found = match &published.content {
         Content::Index(children) => match foreign_child(children) {
-            None => return weigh_removal(tag, children, index, policy, reasons),
+            None => return weigh_removal(tag, children, index, &weighed.lacking, policy, reasons),
             Some(found) => found,
         },
-        Content::Image if images.iter().any(|image| image.is(&published.digest)) => return,
-        Content::Image => "a single image that none of the architecture tags holds".to_owned(),
+        Content::Image if weighed.images.iter().any(|image| image.is(&published.digest)) => return,
+        Content::Image => "a single image that no architecture tag holds".to_owned(),
         Content::Other(what) => what.clone(),
     };
-    let message = format!("`{tag}` now holds {found} ({})", published.digest.short());
+    let holds = format!("`{tag}` holds {found} ({})", published.digest.short());
     reasons.push(if policy.take_over {
-        Reason::note(Code::ForeignTag, Some(tag), format!("{message}, which is replaced as asked"))
+        Reason::note(Code::ForeignTag, Some(tag), format!("{holds}, which is replaced as asked"))
     } else {
-        Reason::hold(Code::ForeignTag, Some(tag), message).remedy("look at it, then publish with `--take-over`")
+        Reason::hold(Code::ForeignTag, Some(tag), format!("{holds}, which would be replaced"))
+            .remedy("look at what the tag holds; if it may go, publish with `--take-over`")
     });
 }
 
@@ -63,8 +67,17 @@ fn foreign_child(children: &[Child]) -> Option<String> {
     Some(format!("an index with {what}"))
 }
 
-fn weigh_removal(tag: &Tag, children: &[Child], index: &Index, policy: &Policy, reasons: &mut Vec<Reason>) {
-    let stays = |platform: &Platform| index.children().iter().any(|(_, new)| new.slot() == platform.slot());
+fn weigh_removal(
+    tag: &Tag,
+    children: &[Child],
+    index: &Index,
+    lacking: &[Platform],
+    policy: &Policy,
+    reasons: &mut Vec<Reason>,
+) {
+    let new = index.children().iter().map(|(_, platform)| platform);
+    let slots: Vec<String> = new.chain(lacking).map(Platform::slot).collect();
+    let stays = |platform: &Platform| slots.contains(&platform.slot());
     let gone: Vec<String> = children
         .iter()
         .filter_map(|child| child.platform.as_ref())
@@ -74,9 +87,9 @@ fn weigh_removal(tag: &Tag, children: &[Child], index: &Index, policy: &Policy, 
     if gone.is_empty() {
         return;
     }
-    let message = format!("`{tag}` serves {} now and would no longer", gone.join(", "));
+    let message = format!("`{tag}` serves {} now, and would no longer", clean(&gone.join(", "), 200));
     reasons.push(if policy.allow_removal {
-        Reason::note(Code::Removal, Some(tag), format!("{message}, as allowed"))
+        Reason::note(Code::Removal, Some(tag), format!("{message}; that is allowed"))
     } else {
         Reason::hold(Code::Removal, Some(tag), message)
             .remedy("push the missing architecture again, or publish with `--allow-removal`")

@@ -1,13 +1,16 @@
 //! Does each image keep its tag's promise, and is anything missing, doubled or not as expected?
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Code, OnMismatch, Policy, Reason};
 use crate::model::index::DOCKER_MANIFEST;
 use crate::model::text::clean;
 use crate::model::{
-    ArchChoice, Claim, Digest, Entry, Found, Image, Job, Meaning, Observation, Platform, Promise, Tag, Unfit, arch,
+    ArchChoice, Claim, Digest, Entry, Found, Image, Job, Meaning, Observation, Platform, Promise, Tag, arch,
 };
+
+/// What to do about an image that is not what its tag says.
+const PUSH_RIGHT: &str = "push the right image under this tag, or see `--on-mismatch`";
 
 /// One architecture tag, and what was made of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,6 +70,8 @@ pub(super) struct Weighing {
     /// What the index is made of.
     pub(super) entries: Vec<Entry>,
     pub(super) reasons: Vec<Reason>,
+    /// Platforms that the index lacks for a reason that holds already.
+    pub(super) lacking: Vec<Platform>,
 }
 
 /// An image that goes into the index, as its tag promises it or its config says.
@@ -77,27 +82,62 @@ struct Accepted<'a> {
     platform: Platform,
 }
 
+impl Accepted<'_> {
+    /// What its tag came to promise: a word that leaves the variant open takes its image's.
+    fn promised(&self) -> &Platform {
+        if self.promise.names_variant { &self.promise.platform } else { &self.platform }
+    }
+
+    /// Whether it is the architecture that somebody asked for.
+    fn answers(&self, choice: &ArchChoice) -> bool {
+        *self.promise == choice.promise || *self.promised() == choice.promise.platform
+    }
+}
+
 /// Weighs every architecture tag by itself, then all of them together.
 pub(super) fn weigh(job: &Job, observed: &[Observation], policy: &Policy) -> Weighing {
     let mut observed: Vec<&Observation> = observed.iter().collect();
     observed.sort_by_key(|o| (promised(o).map(|promise| promise.platform.clone()), o.arch_tag.tag.clone()));
 
     let mut reasons = Vec::new();
-    let mut accepted = Vec::new();
-    let images = observed.iter().map(|o| weigh_one(o, policy, &mut accepted, &mut reasons)).collect();
+    let mut accepted: Vec<Accepted<'_>> = Vec::new();
+    let mut lacking = Vec::new();
+    let mut images = Vec::new();
+    for observation in &observed {
+        let known = (accepted.len(), reasons.len());
+        images.push(weigh_one(observation, policy, &mut accepted, &mut reasons));
+        let is_held = accepted.len() == known.0 && reasons[known.1..].iter().any(Reason::forbids);
+        lacking.extend(promised(observation).filter(|_| is_held).map(|promise| promise.platform.clone()));
+    }
+    // A tag that was only looked for is not missed where another word's tag has its platform.
+    let is_answered = |o: &Observation| {
+        let choice = promised(o).map(|p| ArchChoice { word: o.arch_tag.word.clone(), promise: p.clone() });
+        o.found == Found::Missing && choice.is_some_and(|choice| accepted.iter().any(|a| a.answers(&choice)))
+    };
+    let answered: BTreeSet<&Tag> =
+        observed.iter().filter(|o| is_answered(o)).map(|observation| &observation.arch_tag.tag).collect();
+    observed.retain(|observation| !answered.contains(&observation.arch_tag.tag));
+    images.retain(|image| !answered.contains(&image.tag));
 
     doubled(&accepted, &mut reasons);
-    required(job, &observed, &accepted, policy, &mut reasons);
+    required(job, &observed, &accepted, policy, &mut lacking, &mut reasons);
     expected(&accepted, policy, &mut reasons);
     labels(&accepted, policy, &mut reasons);
     if accepted.is_empty() && !reasons.iter().any(Reason::forbids) {
-        let message = format!("`{}` has no image of any architecture for `{}`", job.repository, job.tag);
-        reasons.push(
-            Reason::hold(Code::NothingFound, None, message)
-                .remedy("push an image under a tag that names its architecture, or set `--pattern` and `--names`"),
-        );
+        reasons.push(nothing_found(job, &images));
     }
-    Weighing { images, entries: entries(accepted, policy), reasons }
+    Weighing { images, entries: entries(accepted, policy), reasons, lacking }
+}
+
+fn nothing_found(job: &Job, images: &[Weighed]) -> Reason {
+    if images.iter().any(|image| image.verdict == Verdict::Mismatch) {
+        let message = format!("every image for `{}` was left out, so there is nothing to publish", job.tag);
+        return Reason::hold(Code::NothingFound, None, message).remedy(PUSH_RIGHT);
+    }
+    let message = format!("{} has no image of any architecture for `{}`", job.repository, job.tag);
+    Reason::hold(Code::NothingFound, None, message).remedy(
+        "push an image under a tag that names its architecture, or say by `--pattern` and `--names` how tags are made",
+    )
 }
 
 fn promised(observation: &Observation) -> Option<&Promise> {
@@ -123,7 +163,7 @@ fn weigh_one<'a>(
         verdict,
     };
     let Some(promise) = promised(observation) else {
-        reasons.push(Reason::unfit(&arch_tag.tag, &Unfit::AmbiguousWord));
+        reasons.push(Reason::ambiguous_word(&arch_tag.tag, &arch_tag.word));
         return weighed(None, None, Verdict::Unverifiable);
     };
     match &observation.found {
@@ -134,14 +174,17 @@ fn weigh_one<'a>(
         }
         Found::Image(image) => {
             if image.has_foreign_layers {
-                let message = "a layer is to be fetched from elsewhere; clients without access there cannot run it";
+                let message = "a layer must be fetched from outside the registry; clients that cannot reach it there cannot run the image";
                 reasons.push(Reason::note(Code::ForeignLayers, Some(&arch_tag.tag), message.to_owned()));
             }
             let kept = keep(promise, &image.claim);
             let platform = match &kept {
                 Kept::As(platform) => Some(platform.clone()),
                 Kept::Lower(platform) => {
-                    let message = format!("the tag promises {}, the image is {platform}", promise.platform);
+                    let message = format!(
+                        "the tag promises {}, the image needs only {platform} and is published as that",
+                        promise.platform
+                    );
                     reasons.push(Reason::note(Code::LowerVariant, Some(&arch_tag.tag), message));
                     Some(platform.clone())
                 }
@@ -182,15 +225,14 @@ struct Broken {
 impl Broken {
     fn into_reason(self, tag: &Tag, on_mismatch: OnMismatch) -> Reason {
         match on_mismatch {
-            OnMismatch::Hold => Reason::hold(Code::ConfigArchMismatch, Some(tag), self.message)
-                .remedy("push the right image under this tag, or see `--on-mismatch`"),
+            OnMismatch::Hold => Reason::hold(Code::ConfigArchMismatch, Some(tag), self.message).remedy(PUSH_RIGHT),
             OnMismatch::Skip => {
                 Reason::note(Code::ConfigArchMismatch, Some(tag), format!("{}; left out as asked", self.message))
             }
             OnMismatch::TrustTag => Reason::note(
                 Code::ConfigArchMismatch,
                 Some(tag),
-                format!("{}; the tag is trusted as asked, but clients may warn about the config", self.message),
+                format!("{}; the tag is believed as asked, but clients may warn about the config", self.message),
             ),
         }
     }
@@ -209,6 +251,9 @@ fn keep(promise: &Promise, claim: &Claim) -> Kept {
     let claimed = Platform::new(os, architecture, claim.variant.as_deref())
         .on(claim.os_version.clone(), claim.os_features.clone());
     let shown = clean(&claimed.to_string(), 60);
+    if !claimed.is_plain() {
+        return broken(format!("says {shown}, which is not the name of a platform"), None);
+    }
     if os != promised.os() || architecture != promised.architecture() {
         let meant = arch::meant_by(architecture).filter(|meant| meant.architecture() != architecture);
         let hint = meant.map(|meant| format!(" (did its builder mean {meant}?)")).unwrap_or_default();
@@ -234,10 +279,9 @@ fn level(variant: Option<&str>) -> Option<u32> {
 }
 
 fn trusted(promise: &Promise, claim: &Claim) -> Platform {
+    let platform = promise.platform.clone().on(claim.os_version.clone(), claim.os_features.clone());
     let same_os = claim.os.as_deref() == Some(promise.platform.os());
-    let (version, features) =
-        if same_os { (claim.os_version.clone(), claim.os_features.clone()) } else { (None, Vec::new()) };
-    promise.platform.clone().on(version, features)
+    if same_os && platform.is_plain() { platform } else { promise.platform.clone() }
 }
 
 /// Two images where clients expect one, and one image where they expect two.
@@ -246,16 +290,16 @@ fn doubled(accepted: &[Accepted<'_>], reasons: &mut Vec<Reason>) {
         for other in &accepted[i + 1..] {
             let same_image = one.image.manifest.digest == other.image.manifest.digest;
             let (tag, other_tag) = (&one.observation.arch_tag.tag, &other.observation.arch_tag.tag);
-            if same_image && one.promise.platform != other.promise.platform {
+            if same_image && one.promised() != other.promised() {
                 let message = format!(
                     "`{tag}` and `{other_tag}` are one image ({}), though they promise {} and {}",
                     one.image.manifest.digest.short(),
-                    one.promise.platform,
-                    other.promise.platform
+                    one.promised(),
+                    other.promised()
                 );
                 reasons.push(
                     Reason::hold(Code::SameDigestTwoArches, Some(other_tag), message)
-                        .remedy("push the right image under the wrong one of the two"),
+                        .remedy("one of the two tags holds the other's image: push the right one there"),
                 );
             } else if !same_image && one.platform.slot() == other.platform.slot() {
                 let message = format!(
@@ -266,7 +310,7 @@ fn doubled(accepted: &[Accepted<'_>], reasons: &mut Vec<Reason>) {
                 );
                 reasons.push(
                     Reason::hold(Code::DuplicatePlatform, Some(other_tag), message)
-                        .remedy("remove one of the tags, or choose by `--arch`"),
+                        .remedy("delete the tag that is out of date, or choose one by `--arch`"),
                 );
             }
         }
@@ -278,31 +322,37 @@ fn required(
     observed: &[&Observation],
     accepted: &[Accepted<'_>],
     policy: &Policy,
+    lacking: &mut Vec<Platform>,
     reasons: &mut Vec<Reason>,
 ) {
-    let is = |promise: Option<&Promise>, choice: &ArchChoice| {
-        promise.is_some_and(|promise| promise.platform == choice.promise.platform)
+    let is = |observation: &Observation, choice: &ArchChoice| {
+        promised(observation).is_some_and(|promise| promise.platform == choice.promise.platform)
     };
     let mut wanted: Vec<&ArchChoice> = policy.required.iter().chain(policy.expected.iter().map(|(c, _)| c)).collect();
     wanted.sort_by(|a, b| (&a.promise.platform, &a.word).cmp(&(&b.promise.platform, &b.word)));
     wanted.dedup_by(|a, b| a.promise.platform == b.promise.platform);
 
     for choice in &wanted {
-        if accepted.iter().any(|accepted| is(Some(accepted.promise), choice)) {
+        if accepted.iter().any(|accepted| accepted.answers(choice)) {
             continue;
         }
-        let other = observed.iter().find(|o| is(promised(o), choice) && o.found != Found::Missing);
-        let message = match other {
+        let is_accepted = |o: &Observation| accepted.iter().any(|a| a.observation.arch_tag.tag == o.arch_tag.tag);
+        let unfit = observed.iter().find(|o| is(o, choice) && o.found != Found::Missing && !is_accepted(o));
+        let (message, remedy) = match unfit {
             Some(o) if matches!(o.found, Found::Image(_)) && policy.on_mismatch == OnMismatch::Skip => {
-                format!("{choice} is required, but `{}` was left out", o.arch_tag.tag)
+                (format!("{choice} is required, but `{}` was left out", o.arch_tag.tag), PUSH_RIGHT)
             }
             Some(_) => continue, // what is wrong with it holds already
-            None => format!("{choice} is required, but `{}` has no {choice} image", job.tag),
+            None => (
+                format!("{choice} is required, but `{}` has no image for it", job.tag),
+                "push it, or wait for it with `--wait`",
+            ),
         };
-        reasons.push(Reason::hold(Code::ArchMissing, None, message).remedy("push it, or wait for it with `--wait`"));
+        lacking.push(choice.promise.platform.clone());
+        reasons.push(Reason::hold(Code::ArchMissing, None, message).remedy(remedy));
     }
     for observation in observed.iter().filter(|o| o.found == Found::Missing) {
-        if !wanted.iter().any(|choice| is(promised(observation), choice)) {
+        if !wanted.iter().any(|choice| is(observation, choice)) {
             let message = "there is no such tag; the index goes without it".to_owned();
             reasons.push(Reason::note(Code::ArchMissing, Some(&observation.arch_tag.tag), message));
         }
@@ -311,13 +361,14 @@ fn required(
 
 fn expected(accepted: &[Accepted<'_>], policy: &Policy, reasons: &mut Vec<Reason>) {
     for (choice, digest) in &policy.expected {
-        for one in accepted.iter().filter(|one| one.promise.platform == choice.promise.platform) {
+        for one in accepted.iter().filter(|one| one.answers(choice)) {
             let found = one.observation.digest.as_ref();
             if found != Some(digest) && one.image.manifest.digest != *digest {
-                let message = format!("it is {}, expected {digest}", found.unwrap_or(&one.image.manifest.digest));
+                let message =
+                    format!("it is {}, but {digest} was expected", found.unwrap_or(&one.image.manifest.digest));
                 reasons.push(
                     Reason::hold(Code::DigestNotExpected, Some(&one.observation.arch_tag.tag), message)
-                        .remedy("somebody pushed another image since; publish what was built, or drop `--expect`"),
+                        .remedy("somebody pushed another image under this tag since: push the expected one again, or expect the new one"),
                 );
             }
         }

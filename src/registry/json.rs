@@ -47,8 +47,10 @@ pub(super) const FREE_IN_CONFIGS: &[&str] = &["config", "container_config", "his
 /// What is wrong with a document.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Flaw {
-    /// Not JSON, or nested too deeply to be read.
+    /// Not JSON.
     Broken(String),
+    /// Nested too deeply to be read.
+    Deep(String),
     /// JSON that readers understand differently.
     Ambiguous(String),
 }
@@ -106,7 +108,7 @@ impl<'de> DeserializeSeed<'de> for Place<'_> {
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         if self.depth > DEEPEST {
-            return Err(self.stop(Flaw::Broken(format!("nested more than {DEEPEST} levels deep"))));
+            return Err(self.stop(Flaw::Deep(format!("nested more than {DEEPEST} levels deep"))));
         }
         deserializer.deserialize_any(self)
     }
@@ -164,6 +166,7 @@ mod tests {
         match check(text.as_bytes(), FREE_IN_CONFIGS) {
             Ok(()) => "fine".to_owned(),
             Err(Flaw::Broken(what)) => format!("broken: {what}"),
+            Err(Flaw::Deep(what)) => format!("deep: {what}"),
             Err(Flaw::Ambiguous(what)) => format!("ambiguous: {what}"),
         }
     }
@@ -195,7 +198,7 @@ mod tests {
         assert!(flaw(r#"{"size":NaN}"#).starts_with("broken: not JSON"));
         assert_eq!(flaw("[]"), "broken: not a JSON object");
         let deep = format!("{}{}", r#"{"a":"#.repeat(10_000), "}".repeat(10_000));
-        assert_eq!(flaw(&deep), "broken: nested more than 32 levels deep");
+        assert_eq!(flaw(&deep), "deep: nested more than 32 levels deep");
     }
 
     proptest! {

@@ -11,7 +11,7 @@ use super::error::Refusal;
 use super::json::{self, Flaw};
 use super::send::Answer;
 use crate::model::image::{Child, Content};
-use crate::model::index::{DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
+use crate::model::index::{DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, exact_size};
 use crate::model::text::clean;
 use crate::model::{Claim, Descriptor, Unfit};
 
@@ -68,8 +68,9 @@ struct AnyManifest {
 #[serde(rename_all = "camelCase")]
 struct Layer {
     media_type: Option<String>,
-    #[serde(default)]
     urls: Option<Vec<String>>,
+    #[serde(rename = "size", deserialize_with = "exact_size")]
+    _size: u64,
 }
 
 /// Reads a manifest that was answered with `content_type`: its media type, and what it is.
@@ -82,7 +83,10 @@ pub fn read_manifest(content_type: Option<&str>, bytes: &[u8]) -> Result<(String
     let manifest: AnyManifest = parse(bytes)?;
     let media_type = agreed_media_type(content_type, &manifest)?;
     if manifest.fs_layers.is_some() || manifest.schema_version == Some(1) {
-        return Err(Unfit::UnsupportedMediaType("a schema 1 image".to_owned()));
+        return Err(Unfit::UnsupportedMediaType("a Docker image of schema 1".to_owned()));
+    }
+    if let Some(other) = manifest.schema_version.filter(|version| *version != 2) {
+        return Err(Unfit::UnsupportedMediaType(format!("a manifest of schema {other}")));
     }
     let document = match media_type.as_str() {
         OCI_INDEX | DOCKER_LIST => {
@@ -97,7 +101,7 @@ pub fn read_manifest(content_type: Option<&str>, bytes: &[u8]) -> Result<(String
             }
             read_image(manifest)?
         }
-        other => return Err(Unfit::UnsupportedMediaType(clean(other, 100))),
+        other => return Err(Unfit::UnsupportedMediaType(format!("a manifest of type `{}`", clean(other, 100)))),
     };
     Ok((media_type, document))
 }
@@ -184,8 +188,7 @@ pub fn read_published(content_type: Option<&str>, bytes: &[u8]) -> Content {
                 })
                 .collect(),
         ),
-        Err(Unfit::NotAnImage(what)) => Content::Other(what),
-        Err(Unfit::UnsupportedMediaType(what)) => Content::Other(format!("a manifest of type `{what}`")),
+        Err(Unfit::NotAnImage(what) | Unfit::UnsupportedMediaType(what)) => Content::Other(what),
         Err(_) => Content::Other("a manifest that cannot be read".to_owned()),
     }
 }
@@ -221,9 +224,11 @@ struct Config {
 pub fn read_claim(bytes: &[u8]) -> Result<Claim, Unfit> {
     json::check(bytes, json::FREE_IN_CONFIGS).map_err(|flaw| match flaw {
         Flaw::Broken(what) => Unfit::Malformed(format!("its config is {what}")),
+        Flaw::Deep(what) => Unfit::TooLarge(format!("its config is {what}")),
         Flaw::Ambiguous(what) => Unfit::AmbiguousManifest(format!("in its config, {what}")),
     })?;
-    let config: Config = parse(bytes)?;
+    let config: Config = serde_json::from_slice(bytes)
+        .map_err(|error| Unfit::Malformed(format!("in its config, {}", clean(&error.to_string(), 200))))?;
     let stated = |text: Option<String>| text.filter(|text| !text.is_empty());
     let labels: Option<BTreeMap<String, serde_json::Value>> = config
         .config
@@ -243,8 +248,8 @@ pub fn read_claim(bytes: &[u8]) -> Result<Claim, Unfit> {
 
 fn unfit(flaw: Flaw) -> Unfit {
     match flaw {
-        Flaw::Broken(what) if what.starts_with("nested") => Unfit::TooLarge(what),
-        Flaw::Broken(what) => Unfit::Malformed(what),
+        Flaw::Broken(what) => Unfit::Malformed(format!("it is {what}")),
+        Flaw::Deep(what) => Unfit::TooLarge(format!("it is {what}")),
         Flaw::Ambiguous(what) => Unfit::AmbiguousManifest(what),
     }
 }
