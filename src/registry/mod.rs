@@ -48,7 +48,7 @@ const MOST_TAGS: usize = 200_000;
 const MOST_PUTS: u32 = 3;
 
 /// How to talk to a registry.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// What this process wants to do there; every token is asked for exactly that.
     pub access: Access,
@@ -104,7 +104,7 @@ impl Access {
 }
 
 /// What is done again, and after what wait.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retry {
     /// The most tries of one request.
     pub attempts: u32,
