@@ -33,6 +33,7 @@ use credentials::Keychain;
 pub use error::{Kind, Refusal, RegistryError, RequestLine};
 use link::Next;
 use send::{Answer, Call, Follow, Wire, is_immutable};
+pub use url::is_public;
 use wire::{ACCEPT_MANIFESTS, TagEntry, TagPage, read_refusal};
 pub use wire::{Document, attested, is_attestation, read_claim, read_manifest, read_published};
 

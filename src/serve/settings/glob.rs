@@ -33,10 +33,10 @@ impl Glob {
         (!self.text.contains(['*', '?', '[', ']', '{', '}', '\\'])).then_some(self.text.as_str())
     }
 
-    /// Some name that is meant: every `*` is one `x`, every choice its first.
+    /// Some name that is meant: every `*` and `?` is `filler`, every choice its first.
     ///
     /// None where nothing as simple fits, for example in `[!a]`.
-    pub fn example(&self) -> Option<String> {
+    pub fn example(&self, filler: &str) -> Option<String> {
         let mut example = String::new();
         let mut rest = self.text.chars().peekable();
         let mut depth = 0u32;
@@ -53,9 +53,9 @@ impl Glob {
                 _ if chosen.is_some() => {}
                 '*' => {
                     while rest.next_if_eq(&'*').is_some() {}
-                    example.push('x');
+                    example.push_str(filler);
                 }
-                '?' => example.push('x'),
+                '?' => example.extend(filler.chars().next()),
                 '[' => {
                     example.extend(rest.next());
                     while rest.next().is_some_and(|c| c != ']') {}
@@ -67,12 +67,21 @@ impl Glob {
         self.matches(&example).then_some(example)
     }
 
-    /// Whether one of the two certainly means what the other's example is.
-    ///
-    /// Globs that cross in another way (`a*` and `*b`) are not found out.
+    /// Whether some name is certainly meant by both. Globs that cross without one meaning the
+    /// other's examples (`a*` and `*b`) are not found out.
     pub fn overlaps(&self, other: &Glob) -> bool {
-        let covers = |one: &Glob, other: &Glob| other.example().is_some_and(|example| one.matches(&example));
-        self == other || covers(self, other) || covers(other, self)
+        self == other || self.examples_in(other).any(|is_in| is_in) || other.examples_in(self).any(|is_in| is_in)
+    }
+
+    /// Whether all that `other` means is meant here, too, as far as examples tell.
+    pub fn covers(&self, other: &Glob) -> bool {
+        let mut examples = other.examples_in(self).peekable();
+        self == other || (examples.peek().is_some() && examples.all(|is_in| is_in))
+    }
+
+    /// For each of some different examples whether `other` means it.
+    fn examples_in<'a>(&'a self, other: &'a Glob) -> impl Iterator<Item = bool> + 'a {
+        ["x", "q0", "7z7"].into_iter().filter_map(|filler| self.example(filler)).map(|name| other.matches(&name))
     }
 }
 
@@ -137,7 +146,7 @@ mod tests {
 
     #[test]
     fn an_example_is_a_name_that_is_meant() {
-        let example = |text: &str| glob(text).example();
+        let example = |text: &str| glob(text).example("x");
         assert_eq!(example("acme/*"), Some("acme/x".to_owned()));
         assert_eq!(example("**/a?[bc]"), Some("x/axb".to_owned()));
         assert_eq!(example("{a{b,c},d}-1.\\*"), Some("ab-1.*".to_owned()));
@@ -145,7 +154,14 @@ mod tests {
     }
 
     #[test]
-    fn globs_overlap_if_one_means_the_others_example() {
+    fn a_general_glob_covers_a_closer_one_and_not_the_other_way_round() {
+        assert!(glob("acme/*").covers(&glob("acme/x*")));
+        assert!(!glob("acme/x*").covers(&glob("acme/*")));
+        assert!(!glob("*/ubuntu").covers(&glob("acme/*")));
+    }
+
+    #[test]
+    fn globs_overlap_if_one_means_an_example_of_the_other() {
         assert!(glob("acme/*").overlaps(&glob("acme/ubuntu")));
         assert!(glob("*").overlaps(&glob("x*")));
         assert!(!glob("16.*").overlaps(&glob("18.*")));
@@ -157,7 +173,7 @@ mod tests {
         fn no_text_panics(text in "[a-z*?\\[\\]{},!\\\\/-]{0,24}") {
             if let Ok(glob) = text.parse::<Glob>() {
                 let _ = glob.matches("a");
-                if let Some(example) = glob.example() { prop_assert!(glob.matches(&example)); }
+                if let Some(example) = glob.example("x") { prop_assert!(glob.matches(&example)); }
                 if let Some(literal) = glob.literal() { prop_assert!(glob.matches(literal)); }
             }
         }
