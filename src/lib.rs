@@ -7,4 +7,6 @@ pub mod registry;
 pub mod look;
 pub mod publish;
 
+pub mod serve;
+
 pub mod cli;

@@ -58,7 +58,7 @@ pub enum Meaning {
 }
 
 /// The vocabulary of one repository: every word known there, and its meaning.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Words {
     meanings: BTreeMap<String, Meaning>,
     preferred: &'static [(&'static str, &'static str)],

@@ -5,6 +5,7 @@
 //! private than the registry's own. Each is made when it is first needed: reading the system's
 //! certificates takes longer than everything else at start-up.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -17,12 +18,20 @@ use super::error::RegistryError;
 use super::url::{Reach, literal_address};
 
 /// How to reach the registry.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Trust {
     /// Certificates in PEM that are trusted beside the system's.
     pub ca_pem: Option<Vec<u8>>,
     /// Our own certificate and key in PEM, shown to the registry and to nobody else.
     pub identity_pem: Option<Vec<u8>>,
+}
+
+impl fmt::Debug for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let identity = self.identity_pem.as_ref().map(|_| "****");
+        let ca_bytes = self.ca_pem.as_ref().map(Vec::len);
+        f.debug_struct("Trust").field("ca_bytes", &ca_bytes).field("identity", &identity).finish()
+    }
 }
 
 /// The clients of one registry.

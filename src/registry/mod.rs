@@ -34,6 +34,7 @@ use credentials::Keychain;
 pub use error::{Kind, Refusal, RegistryError, RequestLine};
 use link::Next;
 use send::{Answer, Call, Follow, Wire, is_immutable};
+pub use url::is_public;
 use wire::{ACCEPT_MANIFESTS, TagEntry, TagPage, read_refusal};
 pub use wire::{Document, attested, is_attestation, read_claim, read_manifest, read_published};
 
@@ -49,7 +50,7 @@ const MOST_TAGS: usize = 200_000;
 const MOST_PUTS: u32 = 3;
 
 /// How to talk to a registry.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// What this process wants to do there; every token is asked for exactly that.
     pub access: Access,
@@ -105,7 +106,7 @@ impl Access {
 }
 
 /// What is done again, and after what wait.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retry {
     /// The most tries of one request.
     pub attempts: u32,
