@@ -40,6 +40,8 @@ pub struct Known {
     pub hints: BTreeMap<Tag, Digest>,
     /// What we published last.
     pub last: Option<Last>,
+    /// What each architecture tag stood for when a person put an earlier index back.
+    pub frozen: Option<BTreeMap<Tag, Digest>>,
 }
 
 impl Known {
@@ -107,7 +109,12 @@ impl Lookout {
         )
         .await?;
         observed.extend(listed);
-        Ok(Seen { observed, published: published.into_iter().flatten().collect(), last: known.last.clone() })
+        Ok(Seen {
+            observed,
+            published: published.into_iter().flatten().collect(),
+            last: known.last.clone(),
+            frozen: known.frozen.clone(),
+        })
     }
 
     /// The architecture tags of `version` that are looked for whether they are listed or not.

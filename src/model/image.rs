@@ -149,4 +149,13 @@ pub struct Seen {
     pub published: BTreeMap<Tag, Published>,
     /// What we published last; none where nobody remembers.
     pub last: Option<Last>,
+    /// What each architecture tag stood for when a person put an earlier index back.
+    pub frozen: Option<BTreeMap<Tag, Digest>>,
+}
+
+impl Seen {
+    /// What each architecture tag that is there stands for.
+    pub fn sources(&self) -> BTreeMap<Tag, Digest> {
+        self.observed.iter().filter_map(|o| Some((o.arch_tag.tag.clone(), o.digest.clone()?))).collect()
+    }
 }

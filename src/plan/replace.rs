@@ -5,13 +5,11 @@
 //! began). An index with a platform that the new one lacks is a removal, unless something that holds
 //! already is why it is lacking; anything else is foreign.
 
-use std::collections::BTreeMap;
-
 use super::weigh::Weighing;
 use super::{Code, Policy, Reason};
 use crate::model::image::{Child, Content};
 use crate::model::text::clean;
-use crate::model::{Digest, Index, Job, Platform, Published, Seen, Tag};
+use crate::model::{Index, Job, Last, Platform, Published, Seen, Tag};
 
 /// Adds the reasons why `tag` may not be replaced by `index`, if there are any.
 pub(super) fn weigh(
@@ -43,22 +41,25 @@ pub(super) fn weigh(
     });
 }
 
-/// Somebody has put something else under the plain tag since we wrote it, and its images are still
-/// those that we wrote it from: a roll-back by hand, which stands until the images change.
+/// A roll-back stands until the images change: one that a person asked us for, or one by hand, when
+/// the tag holds something else now than what we made of the very images that are there.
 pub(super) fn rolled_back(job: &Job, seen: &Seen, index: &Index) -> Option<Reason> {
-    let (last, published) = (seen.last.as_ref()?, seen.published.get(&job.tag)?);
-    let sources: BTreeMap<Tag, Digest> =
-        seen.observed.iter().filter_map(|o| Some((o.arch_tag.tag.clone(), o.digest.clone()?))).collect();
-    let is_old = last.digest != published.digest && *index.digest() == last.digest && sources == last.sources;
-    is_old.then(|| {
-        let message = format!(
-            "`{}` was put back to {} since {} was published from the same images",
-            job.tag,
-            published.digest.short(),
-            last.digest.short()
-        );
-        Reason::hold(Code::RolledBack, Some(&job.tag), message).remedy("push a new image, or release the tag")
-    })
+    let published = seen.published.get(&job.tag)?;
+    let sources = seen.sources();
+    let is_ours = *index.digest() == published.digest;
+    let by_hand =
+        |last: &Last| last.digest != published.digest && *index.digest() == last.digest && sources == last.sources;
+    let was_asked_for = seen.frozen.as_ref().is_some_and(|frozen| *frozen == sources);
+    if is_ours || !was_asked_for && !seen.last.as_ref().is_some_and(by_hand) {
+        return None;
+    }
+    let message = format!(
+        "`{}` was put back to {}, and its images are still those that {} is made of",
+        job.tag,
+        published.digest.short(),
+        index.digest().short()
+    );
+    Some(Reason::hold(Code::RolledBack, Some(&job.tag), message).remedy("push a new image, or release the tag"))
 }
 
 fn foreign_child(children: &[Child]) -> Option<String> {

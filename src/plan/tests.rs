@@ -108,7 +108,7 @@ fn decide(observed: &[Observation], policy: &Policy) -> Plan {
 /// What is decided about `xenial`, which serves `published` now.
 fn decide_over(published: Published, observed: &[Observation], policy: &Policy) -> Plan {
     let published = BTreeMap::from([(tag("xenial"), published)]);
-    plan(&job(&[]), &Seen { observed: observed.to_vec(), published, last: None }, policy)
+    plan(&job(&[]), &Seen { observed: observed.to_vec(), published, ..Seen::default() }, policy)
 }
 
 /// An index somewhere of these platforms, each with an image of its own.
