@@ -6,5 +6,6 @@ pub mod registry;
 
 pub mod look;
 pub mod publish;
+pub mod store;
 
 pub mod cli;
