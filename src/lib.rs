@@ -6,6 +6,7 @@ pub mod registry;
 
 pub mod look;
 pub mod publish;
+pub mod store;
 
 pub mod serve;
 
