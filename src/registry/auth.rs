@@ -22,7 +22,7 @@ use super::Access;
 use super::challenge::{self, Challenge};
 use super::credentials::{Credentials, CredentialsError, Keychain};
 use super::error::{Kind, Refusal, RegistryError, RequestLine, is_temporary, shown};
-use super::send::{Answer, Budget, Call, Failure, Wire, read};
+use super::send::{Answer, Budget, Call, Failure, Wire};
 use super::token::{Asked, LONGEST_TOKEN_ANSWER};
 use super::url::{check_realm, same_origin};
 use super::wire::read_refusal;
@@ -249,7 +249,7 @@ impl Auth {
         let budget = &Budget::new(wire.settings.deadline);
         let once = || async move {
             let request = wire.clients.own()?.get(url.clone());
-            let reading = read(counter, request, line, url, LONGEST_TOKEN_ANSWER);
+            let reading = wire.read(counter, request, line, url, LONGEST_TOKEN_ANSWER);
             let root = budget.within(|| line.clone(), reading).await?;
             if is_temporary(root.status) {
                 let refusal = read_refusal(&root);
