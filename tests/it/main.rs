@@ -1,4 +1,10 @@
 //! Stories against a registry over real HTTP: one test binary, since each links again.
 
+mod cli;
+mod images;
 mod publish;
+mod real;
+mod report;
 mod support;
+mod tags;
+mod waiting;
