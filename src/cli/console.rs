@@ -1,6 +1,7 @@
 //! The terminal, file or pipe that the user reads: colours where wanted, plain letters where the
 //! locale knows no others, and no fuss when nobody reads any more.
 
+use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -24,7 +25,10 @@ pub(super) struct Console {
     color: ColorChoice,
     is_quiet: bool,
     ascii_only: bool,
+    is_logging: bool,
     progress: Option<Progress>,
+    /// What was said to be waited for last, by subject.
+    waits: Arc<Mutex<BTreeMap<String, String>>>,
 }
 
 #[derive(Clone, Debug)]
@@ -36,7 +40,14 @@ struct Progress {
 impl Console {
     /// For messages before the options are known.
     pub(super) fn plain() -> Console {
-        Console { color: ColorChoice::Auto, is_quiet: false, ascii_only: is_ascii_locale(), progress: None }
+        Console {
+            color: ColorChoice::Auto,
+            is_quiet: false,
+            ascii_only: is_ascii_locale(),
+            is_logging: false,
+            progress: None,
+            waits: Arc::default(),
+        }
     }
 
     /// As the user wants it. Progress is shown on a terminal that is not busy with logs.
@@ -51,7 +62,7 @@ impl Console {
             bar.enable_steady_tick(Duration::from_millis(100));
             Progress { bar, lines: Arc::default() }
         });
-        Console { color, is_quiet, ascii_only: is_ascii_locale(), progress }
+        Console { color, is_quiet, ascii_only: is_ascii_locale(), is_logging, progress, waits: Arc::default() }
     }
 
     /// Says on the progress line what is being done for `subject`; nothing once it is done.
@@ -64,6 +75,20 @@ impl Console {
         lines.extend(what.map(|what| (subject.to_owned(), what.to_owned())));
         let text: Vec<String> = lines.iter().map(|(subject, what)| format!("{subject}: {what}")).collect();
         bar.set_message(text.join("; "));
+    }
+
+    /// Says what keeps `subject` waiting: on the progress line, or where there is none (a CI job's
+    /// log) on a line of its own whenever it changes.
+    pub(super) fn waiting(&self, subject: &str, what: &str) {
+        if self.progress.is_some() {
+            return self.doing(subject, Some(what));
+        }
+        let before = self.waits.lock().expect("no panic happens while it is held");
+        if self.is_quiet || self.is_logging || before.get(subject).is_some_and(|before| before == what) {
+            return;
+        }
+        { before }.insert(subject.to_owned(), what.to_owned());
+        self.message(&format!("{subject}: {what}"));
     }
 
     /// Takes the progress line away.

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::console::Console;
 use super::policy::{Attestations, IndexType, OnMismatch, Verify};
 use super::report::{self, Finished};
-use super::settings::{Output, OutputArgs, RegistryArgs};
+use super::settings::{Output, OutputArgs, RegistryArgs, duration};
 use super::{Exit, Refused};
 use crate::look::{Lookout, Scope};
 use crate::model::{ArchChoice, Digest, Job, Tag, Words};
@@ -46,7 +46,7 @@ pub(super) struct PublishArgs {
     require: Vec<String>,
 
     /// Wait for what is required, at most this long
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     wait: Option<Duration>,
 
     /// What an image is checked by
@@ -62,7 +62,7 @@ pub(super) struct PublishArgs {
     same: Vec<String>,
 
     /// Hold unless this architecture is exactly this image (repeatable)
-    #[arg(long, value_name = "ARCH=DIGEST", value_parser = pair)]
+    #[arg(long, value_name = "ARCH=DIGEST", value_parser = arch_digest)]
     expect: Vec<(String, String)>,
 
     /// Let an architecture drop out that is published now and has no tag any more
@@ -98,6 +98,10 @@ fn pair(text: &str) -> Result<(String, String), String> {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("expected KEY=VALUE".to_owned()),
     }
+}
+
+fn arch_digest(text: &str) -> Result<(String, String), String> {
+    pair(text).map_err(|_| "expected ARCH=DIGEST, for example `arm64=sha256:...`".to_owned())
 }
 
 /// What the arguments ask for, checked as a whole.
@@ -180,7 +184,10 @@ pub(super) fn run(args: PublishArgs) -> Result<Exit, Refused> {
     let stop = CancellationToken::new();
     let progress = {
         let console = console.clone();
-        Arc::new(move |tag: &Tag, stage: Stage| console.doing(tag.as_str(), Some(&say(&stage))))
+        Arc::new(move |tag: &Tag, stage: Stage| match stage {
+            Stage::Waiting(_) => console.waiting(tag.as_str(), &say(&stage)),
+            _ => console.doing(tag.as_str(), Some(&say(&stage))),
+        })
     };
     let publisher = Publisher { registry, lookout, policy, options, stop: stop.clone(), progress };
     let finish = |finished: Finished<'_>| show(&console, args.output.output, &finished);

@@ -112,13 +112,16 @@ fn decision(finished: &Finished<'_>, outcome: &Outcome) -> String {
     let digest = outcome.index.as_ref().map_or("", |index| index.digest().as_str());
     match outcome.action {
         Action::Held => {
-            let serves = match &outcome.previous {
-                Some(previous) => format!("still {previous}"),
-                None => "still absent".to_owned(),
+            let tag = &finished.job.tag;
+            let still = match &outcome.previous {
+                Some(previous) => format!("`{tag}` is still {previous}"),
+                None => format!("there is still no `{tag}`"),
             };
-            format!("{RED}held{RED:#} {tags}: nothing was written, {} is {serves}\n", finished.job.tag)
+            format!("{RED}held{RED:#} {tags}: nothing was written, {still}\n")
         }
-        Action::Unchanged => format!("{GREEN}unchanged{GREEN:#} {tags} {digest}\n"),
+        Action::Unchanged => {
+            format!("{GREEN}unchanged{GREEN:#} {tags} {digest} {DIM}({}){DIM:#}\n", changes(outcome))
+        }
         Action::Pushed => {
             let verb = if finished.dry_run { "would push" } else { "pushed" };
             format!("{GREEN}{verb}{GREEN:#} {tags} {digest} {DIM}({}){DIM:#}\n", changes(outcome))

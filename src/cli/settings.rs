@@ -52,7 +52,7 @@ pub(super) struct RegistryArgs {
     client_key: Option<PathBuf>,
 
     /// Give up on a request after this long, tries included
-    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration, help_heading = "Connection")]
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration, help_heading = "Connection")]
     timeout: Duration,
 
     /// A token server outside the registry's own domain that may see the login (repeatable)
@@ -111,6 +111,11 @@ enum Color {
     Always,
     /// Nowhere
     Never,
+}
+
+/// Reads `90s`, `10m` or `1h 30m`.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|_| "expected a duration such as `90s`, `10m` or `1h`".to_owned())
 }
 
 fn word(text: &str) -> Result<(String, Platform), String> {

@@ -11,6 +11,8 @@ use crate::model::{
 
 /// What to do about an image that is not what its tag says.
 const PUSH_RIGHT: &str = "push the right image under this tag, or see `--on-mismatch`";
+/// What to do about an architecture that is not there.
+const PUSH_MISSING: &str = "push what is missing, or wait for it with `--wait`";
 
 /// One architecture tag, and what was made of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -338,18 +340,23 @@ fn required(
         }
         let is_accepted = |o: &Observation| accepted.iter().any(|a| a.observation.arch_tag.tag == o.arch_tag.tag);
         let unfit = observed.iter().find(|o| is(o, choice) && o.found != Found::Missing && !is_accepted(o));
-        let (message, remedy) = match unfit {
-            Some(o) if matches!(o.found, Found::Image(_)) && policy.on_mismatch == OnMismatch::Skip => {
-                (format!("{choice} is required, but `{}` was left out", o.arch_tag.tag), PUSH_RIGHT)
+        let absent = observed.iter().find(|o| is(o, choice) && o.found == Found::Missing);
+        let (tag, message, remedy) = match (unfit, absent) {
+            (Some(o), _) if matches!(o.found, Found::Image(_)) && policy.on_mismatch == OnMismatch::Skip => {
+                let tag = Some(&o.arch_tag.tag);
+                (tag, format!("{choice} is required, but this image was left out"), PUSH_RIGHT)
             }
-            Some(_) => continue, // what is wrong with it holds already
-            None => (
-                format!("{choice} is required, but `{}` has no image for it", job.tag),
-                "push it, or wait for it with `--wait`",
-            ),
+            (Some(_), _) => continue, // what is wrong with it holds already
+            (None, Some(o)) => {
+                let message = format!("{choice} is required, but there is no such tag");
+                (Some(&o.arch_tag.tag), message, PUSH_MISSING)
+            }
+            (None, None) => {
+                (None, format!("{choice} is required, but `{}` has no image for it", job.tag), PUSH_MISSING)
+            }
         };
         lacking.push(choice.promise.platform.clone());
-        reasons.push(Reason::hold(Code::ArchMissing, None, message).remedy(remedy));
+        reasons.push(Reason::hold(Code::ArchMissing, tag, message).remedy(remedy));
     }
     for observation in observed.iter().filter(|o| o.found == Found::Missing) {
         if !wanted.iter().any(|choice| is(observation, choice)) {

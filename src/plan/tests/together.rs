@@ -67,8 +67,13 @@ fn what_is_required_must_be_there() {
     let observed = [image("amd64-xenial", "linux/amd64"), missing("arm64-xenial")];
     insta::assert_snapshot!(told(&decide(&observed, &required(&["amd64", "arm64"]))), @r"
     hold
+    no, arch-missing: arm64-xenial: arm64 is required, but there is no such tag
+      hint: push what is missing, or wait for it with `--wait`
+    ");
+    insta::assert_snapshot!(told(&decide(&observed[..1], &required(&["arm64"]))), @r"
+    hold
     no, arch-missing: arm64 is required, but `xenial` has no image for it
-      hint: push it, or wait for it with `--wait`
+      hint: push what is missing, or wait for it with `--wait`
     ");
     assert_eq!(told(&decide(&observed[..1], &required(&["amd64"]))), "push xenial: linux/amd64\n");
 }
@@ -109,7 +114,7 @@ fn what_is_required_but_wrong_is_told_once() {
     insta::assert_snapshot!(told(&decide(&observed, &skipping)), @r"
     hold
     note, config-arch-mismatch: amd64-xenial: the tag promises linux/amd64 but the image config says linux/arm64; left out as asked
-    no, arch-missing: amd64 is required, but `amd64-xenial` was left out
+    no, arch-missing: amd64-xenial: amd64 is required, but this image was left out
       hint: push the right image under this tag, or see `--on-mismatch`
     ");
 }

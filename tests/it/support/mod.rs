@@ -14,6 +14,7 @@ pub mod recorded;
 pub mod registry;
 pub mod server;
 pub mod store;
+pub mod story;
 pub mod tags;
 pub mod tls;
 
@@ -28,4 +29,5 @@ pub use recorded::{Kind, Recorded};
 pub use registry::{Attested, FakeRegistry};
 pub use server::Answer;
 pub use store::{Immutable, RefuseOciIndex, Stored};
+pub use story::{Told, is_printable, publish};
 pub use tags::{LinkForm, TagList};
