@@ -53,6 +53,9 @@ struct State {
     way: Way,
     /// Whether a request went ahead without a login to find the way.
     was_scouted: bool,
+    /// Where there might be a login. Files are looked through once: they only decide who goes
+    /// first, and a challenge is answered with what they hold by then.
+    expects_login: HashMap<String, bool>,
     tokens: HashMap<String, Token>,
     refused: HashMap<String, (Instant, Refusal)>,
 }
@@ -142,7 +145,13 @@ impl Auth {
             Way::Nothing => Ok((None, Standing::Proven)),
             Way::Unknown if state.was_scouted => Ok((None, Standing::Tried)),
             Way::Unknown => {
-                let expects_login = self.keychain.knows(self.host.as_str(), call.path).await;
+                let expects_login = match state.expects_login.get(call.path) {
+                    Some(known) => *known,
+                    None => {
+                        let found = self.keychain.knows(self.host.as_str(), call.path).await;
+                        *state.expects_login.entry(call.path.to_owned()).or_insert(found)
+                    }
+                };
                 Ok((None, if expects_login { Standing::Untried } else { Standing::Proven }))
             }
             way => {
