@@ -2,6 +2,9 @@
 
 mod auth;
 mod demo;
+mod listing;
+mod network;
 mod publish;
 mod support;
 mod tidy;
+mod trust;
