@@ -6,5 +6,8 @@ pub mod registry;
 
 pub mod look;
 pub mod publish;
+pub mod store;
+
+pub mod serve;
 
 pub mod cli;

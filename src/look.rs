@@ -13,8 +13,8 @@ use tokio::sync::OnceCell;
 use crate::model::image::Content;
 use crate::model::text::clean;
 use crate::model::{
-    ArchChoice, ArchTag, Descriptor, Digest, Found, Image, Job, Meaning, Observation, Pattern, Published, Repository,
-    Seen, Tag, Unfit, Words,
+    ArchChoice, ArchTag, Descriptor, Digest, Found, Image, Job, Last, Meaning, Observation, Pattern, Published,
+    Repository, Seen, Tag, Unfit, Words,
 };
 use crate::plan::group;
 use crate::registry::{
@@ -32,6 +32,24 @@ pub struct Scope {
     pub attestations: bool,
 }
 
+/// What is known about a plain tag before looking.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// What architecture tags were said to stand for by now. Hints, never trusted: they only say
+    /// which tags to look for, and for which manifest it is worth waiting a moment.
+    pub hints: BTreeMap<Tag, Digest>,
+    /// What we published last.
+    pub last: Option<Last>,
+    /// What each architecture tag stood for when a person put an earlier index back.
+    pub frozen: Option<BTreeMap<Tag, Digest>>,
+}
+
+impl Known {
+    fn arch_tags(&self) -> impl Iterator<Item = &Tag> {
+        self.hints.keys().chain(self.last.iter().flat_map(|last| last.sources.keys()))
+    }
+}
+
 /// Looks at the tags of one repository, and remembers what it learns for as long as it lives.
 #[derive(Debug)]
 pub struct Lookout {
@@ -40,14 +58,17 @@ pub struct Lookout {
     words: Words,
     scope: Scope,
     listing: Mutex<Arc<OnceCell<Versions>>>,
-    known: Mutex<Known>,
+    learned: Mutex<Learned>,
 }
 
 type Versions = BTreeMap<Tag, Vec<ArchTag>>;
 
+/// The most digests that are remembered; beyond, everything is read again.
+const MOST_DIGESTS: usize = 20_000;
+
 /// What was learned. Tags move, so theirs is only a guess that saves a GET where it is right.
 #[derive(Debug, Default)]
-struct Known {
+struct Learned {
     tags: HashMap<Tag, Digest>,
     found: HashMap<Digest, Found>,
     content: HashMap<Digest, Content>,
@@ -56,7 +77,7 @@ struct Known {
 impl Lookout {
     /// Looks at `repository`, whose tags are made by `pattern` of `words`.
     pub fn new(repository: Repository, pattern: Pattern, words: Words, scope: Scope) -> Lookout {
-        Lookout { repository, pattern, words, scope, listing: Mutex::default(), known: Mutex::default() }
+        Lookout { repository, pattern, words, scope, listing: Mutex::default(), learned: Mutex::default() }
     }
 
     /// Looks at everything that a decision about `job` needs.
@@ -65,8 +86,13 @@ impl Lookout {
     ///
     /// [`RegistryError`]: something could not be looked at. Only a registry's own word that a tag
     /// is missing makes it missing.
-    pub async fn look(&self, registry: &Registry, job: &Job) -> Result<Seen, RegistryError> {
-        let expected = self.expected(&job.tag);
+    pub async fn look(&self, registry: &Registry, job: &Job, known: &Known) -> Result<Seen, RegistryError> {
+        let mut expected = self.expected(&job.tag);
+        for tag in known.arch_tags().filter_map(|tag| self.pattern.read(tag, &self.words)) {
+            if tag.version == job.tag && expected.iter().all(|expected| expected.tag != tag.tag) {
+                expected.push(tag);
+            }
+        }
         let listed = async {
             if self.scope.only.is_some() {
                 return Ok(Vec::new());
@@ -83,7 +109,12 @@ impl Lookout {
         )
         .await?;
         observed.extend(listed);
-        Ok(Seen { observed, published: published.into_iter().flatten().collect() })
+        Ok(Seen {
+            observed,
+            published: published.into_iter().flatten().collect(),
+            last: known.last.clone(),
+            frozen: known.frozen.clone(),
+        })
     }
 
     /// The architecture tags of `version` that are looked for whether they are listed or not.
@@ -127,11 +158,11 @@ impl Lookout {
         }
         let tag = arch_tag.tag.clone();
         let seen = |digest, found| Ok(Observation { arch_tag, digest, found });
-        if self.known().tags.contains_key(&tag) {
+        if self.learned().tags.contains_key(&tag) {
             let Some(digest) = self.resolve(registry, &tag).await? else {
                 return seen(None, Found::Missing);
             };
-            let found = self.known().found.get(&digest).cloned();
+            let found = self.learned().found.get(&digest).cloned();
             if let Some(found) = found {
                 return seen(Some(digest), found);
             }
@@ -142,12 +173,12 @@ impl Lookout {
             Err(error) => return seen(None, Found::Unfit(unfit_manifest(error)?)),
         };
         let found = self.open(registry, &manifest).await?;
-        let mut known = self.known();
-        known.tags.insert(tag, manifest.digest.clone());
+        let mut learned = self.learned();
+        learned.tags.insert(tag, manifest.digest.clone());
         if is_true_for_ever(&found) {
-            known.found.insert(manifest.digest.clone(), found.clone());
+            learned.found.insert(manifest.digest.clone(), found.clone());
         }
-        drop(known);
+        drop(learned);
         seen(Some(manifest.digest), found)
     }
 
@@ -214,7 +245,7 @@ impl Lookout {
         &self,
         registry: &Registry,
         manifest: Descriptor,
-        config: Descriptor,
+        config: Box<Descriptor>,
         has_foreign_layers: bool,
         attestations: Vec<Descriptor>,
     ) -> Result<Found, RegistryError> {
@@ -230,11 +261,11 @@ impl Lookout {
 
     async fn published(&self, registry: &Registry, tag: &Tag) -> Result<Option<(Tag, Published)>, RegistryError> {
         let published = |digest, content| Ok(Some((tag.clone(), Published { digest, content })));
-        if self.known().tags.contains_key(tag) {
+        if self.learned().tags.contains_key(tag) {
             let Some(digest) = self.resolve(registry, tag).await? else {
                 return Ok(None);
             };
-            let content = self.known().content.get(&digest).cloned();
+            let content = self.learned().content.get(&digest).cloned();
             if let Some(content) = content {
                 return published(digest, content);
             }
@@ -243,15 +274,19 @@ impl Lookout {
             return Ok(None);
         };
         let content = read_published(manifest.content_type.as_deref(), &manifest.bytes);
-        let mut known = self.known();
-        known.tags.insert(tag.clone(), manifest.digest.clone());
-        known.content.insert(manifest.digest.clone(), content.clone());
-        drop(known);
+        let mut learned = self.learned();
+        learned.tags.insert(tag.clone(), manifest.digest.clone());
+        learned.content.insert(manifest.digest.clone(), content.clone());
+        drop(learned);
         published(manifest.digest, content)
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
-        self.known.lock().expect("no panic happens while it is held")
+    fn learned(&self) -> std::sync::MutexGuard<'_, Learned> {
+        let mut learned = self.learned.lock().expect("no panic happens while it is held");
+        if learned.tags.len().max(learned.found.len()).max(learned.content.len()) > MOST_DIGESTS {
+            *learned = Learned::default();
+        }
+        learned
     }
 }
 

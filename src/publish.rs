@@ -10,13 +10,17 @@ use std::time::{Duration, Instant};
 use futures_util::future::{try_join, try_join_all};
 use tokio_util::sync::CancellationToken;
 
+pub use crate::look::Known;
 use crate::look::Lookout;
 use crate::model::{Digest, Index, Job, Seen, Tag};
 use crate::plan::{Code, Decision, Plan, Policy, Push, Reason, Verdict, plan};
-use crate::registry::{Kind, Registry, RegistryError};
+use crate::registry::{Kind, Refusal, Registry, RegistryError};
 
 /// How often everything starts again because something moved.
 const MOST_RUNS: u32 = 6;
+
+/// How long to wait, again and again, for a tag to stand for what was said to be pushed.
+const HINT_PAUSES_MS: &[u64] = &[30, 70, 150, 300, 500, 1_000, 2_000, 4_000];
 
 /// How plain tags of one repository are brought up to date.
 pub struct Publisher {
@@ -31,8 +35,11 @@ pub struct Publisher {
     /// Ends looking and waiting early; writing that has begun is finished.
     pub stop: CancellationToken,
     /// Told what is being done.
-    pub progress: Arc<dyn Fn(&Tag, Stage) + Send + Sync>,
+    pub progress: Progress,
 }
+
+/// Hears what is being done.
+pub type Progress = Arc<dyn Fn(&Tag, Stage) + Send + Sync>;
 
 /// How publishing is gone about.
 #[derive(Clone, Debug)]
@@ -105,7 +112,7 @@ pub enum PublishError {
         what: String,
     },
     /// The registry accepted the index and serves something older.
-    #[error("`{tag}` was accepted as {expected}, but {} is still served", served.as_ref().map_or("nothing", Digest::as_str))]
+    #[error("`{tag}` was accepted as {expected}, but {} is still served", held(served))]
     NotServed {
         /// The tag.
         tag: Tag,
@@ -114,17 +121,63 @@ pub enum PublishError {
         /// What is served.
         served: Option<Digest>,
     },
+    /// The registry accepted the index, and then did not let it be read back.
+    #[error("`{tag}` was accepted as {written}, but could not be read back")]
+    NotReadBack {
+        /// The tag.
+        tag: Tag,
+        /// What was written.
+        written: Digest,
+        /// Why it could not be read.
+        source: Box<RegistryError>,
+    },
+    /// Writing failed, and the tag is not what it was.
+    #[error("`{tag}` could not be written, and was changed: it was {} and is {} now", held(before), held(served))]
+    Changed {
+        /// The tag.
+        tag: Tag,
+        /// What it held before.
+        before: Option<Digest>,
+        /// What it holds now.
+        served: Option<Digest>,
+        /// Why writing failed.
+        source: Box<RegistryError>,
+    },
+    /// Writing failed, and so did looking what the tag holds now.
+    #[error("whether `{tag}` was written is not known")]
+    Unknown {
+        /// The tag.
+        tag: Tag,
+        /// Why writing failed.
+        source: Box<RegistryError>,
+    },
+    /// Some of the tags were brought up to date, and then it failed.
+    #[error("{written} was published, and the other tags were not")]
+    Partly {
+        /// The tags that were written.
+        written: String,
+        /// Why the others were not.
+        source: Box<PublishError>,
+    },
     /// The user ended it before anything was written.
     #[error("interrupted; nothing was written")]
     Interrupted,
+}
+
+fn held(digest: &Option<Digest>) -> &str {
+    digest.as_ref().map_or("nothing", Digest::as_str)
 }
 
 impl PublishError {
     /// What kind of failure it is.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Registry(error) => error.kind(),
-            _ => Kind::Failing,
+            Self::Registry(source) => source.kind(),
+            Self::NotReadBack { source, .. } | Self::Changed { source, .. } | Self::Unknown { source, .. } => {
+                source.kind()
+            }
+            Self::Partly { source, .. } => source.kind(),
+            Self::Moving { .. } | Self::NotServed { .. } | Self::Interrupted => Kind::Failing,
         }
     }
 
@@ -134,6 +187,10 @@ impl PublishError {
             Self::Registry(error) => error.code(),
             Self::Moving { .. } => "moving",
             Self::NotServed { .. } => "not-served",
+            Self::NotReadBack { .. } => "not-read-back",
+            Self::Changed { .. } => "tag-changed",
+            Self::Unknown { .. } => "outcome-unknown",
+            Self::Partly { source, .. } => source.code(),
             Self::Interrupted => "interrupted",
         }
     }
@@ -144,6 +201,10 @@ impl PublishError {
             Self::Registry(error) => error.hint(),
             Self::Moving { .. } => Some("wait until the builders are done; look for a second writer of this tag"),
             Self::NotServed { .. } => Some("a cache or a second writer may be between us and the registry; run again"),
+            Self::NotReadBack { .. } => Some("it is most likely published; run again to make sure"),
+            Self::Changed { .. } => Some("some registries drop a tag when writing it fails; run again at once"),
+            Self::Unknown { .. } => Some("look at the tag, or simply run again"),
+            Self::Partly { .. } => Some("run again: what is done is not done twice"),
             Self::Interrupted => None,
         }
     }
@@ -151,21 +212,23 @@ impl PublishError {
     /// Whether it is known that the plain tag is as it was.
     pub fn left_the_tag_alone(&self) -> bool {
         match self {
-            Self::Registry(error) => !matches!(
-                error,
-                RegistryError::OutcomeUnknown { .. }
-                    | RegistryError::NotARegistry { .. }
-                    | RegistryError::DigestMismatch { .. }
-            ),
-            Self::Moving { .. } | Self::NotServed { .. } => false,
+            Self::Registry(error) => !matches!(error, RegistryError::OutcomeUnknown { .. }),
             Self::Interrupted => true,
+            _ => false,
         }
     }
 }
 
+/// What became of one tag.
+enum Written {
+    Served,
+    Moved(String),
+    Immutable(Refusal),
+}
+
 /// One attempt's end: done, or something moved.
 enum Acted {
-    Done(Outcome),
+    Done(Box<Outcome>),
     Moved(String),
 }
 
@@ -179,7 +242,7 @@ impl Publisher {
     /// [`PublishError`]: something could not be read or written. What is published is as it was,
     /// unless the error says that this is not known.
     #[tracing::instrument(skip_all, fields(repository = %job.repository, tag = %job.tag))]
-    pub async fn publish(&self, registry: &Registry, job: &Job) -> Result<Outcome, PublishError> {
+    pub async fn publish(&self, registry: &Registry, job: &Job, known: &Known) -> Result<Outcome, PublishError> {
         let give_up_waiting = self.options.wait.map(|wait| Instant::now() + wait);
         let mut moved = String::new();
         for run in 0..MOST_RUNS {
@@ -189,11 +252,11 @@ impl Publisher {
                 tokio::time::sleep(self.options.pause * run * run / 2).await;
             }
             let (seen, plan) = tokio::select! {
-                planned = self.look_and_plan(registry, job, give_up_waiting) => planned?,
+                planned = self.look_and_plan(registry, job, known, give_up_waiting) => planned?,
                 () = self.stop.cancelled() => return Err(PublishError::Interrupted),
             };
             match self.act(registry, job, &seen, plan).await? {
-                Acted::Done(outcome) => return Ok(outcome),
+                Acted::Done(outcome) => return Ok(*outcome),
                 Acted::Moved(what) => moved = what,
             }
         }
@@ -205,12 +268,13 @@ impl Publisher {
         &self,
         registry: &Registry,
         job: &Job,
+        known: &Known,
         give_up: Option<Instant>,
     ) -> Result<(Seen, Plan), RegistryError> {
         let mut pause = self.options.pause;
         loop {
             (self.progress)(&job.tag, Stage::Looking);
-            let seen = self.lookout.look(registry, job).await?;
+            let seen = self.look_until_settled(registry, job, known).await?;
             let plan = plan(job, &seen, &self.policy);
             let lacks = plan.reasons.iter().any(|reason| reason.code == Code::ArchMissing && reason.forbids());
             let left = give_up.map(|give_up| give_up.saturating_duration_since(Instant::now()));
@@ -230,9 +294,30 @@ impl Publisher {
         }
     }
 
+    /// Looks, and where somebody was said to have pushed what is not there yet, once more after a
+    /// moment: some registries tell of a push before they write the tag. What is there in the end
+    /// counts; a newer push has won then.
+    async fn look_until_settled(&self, registry: &Registry, job: &Job, known: &Known) -> Result<Seen, RegistryError> {
+        let mut pauses = HINT_PAUSES_MS.iter();
+        loop {
+            let seen = self.lookout.look(registry, job, known).await?;
+            let is_there = |(tag, digest): (&Tag, &Digest)| {
+                seen.observed.iter().any(|o| o.arch_tag.tag == *tag && o.digest.as_ref() == Some(digest))
+            };
+            match pauses.next() {
+                Some(pause) if !known.hints.iter().all(is_there) => {
+                    tokio::time::sleep(Duration::from_millis(*pause)).await;
+                }
+                _ => return Ok(seen),
+            }
+        }
+    }
+
     async fn act(&self, registry: &Registry, job: &Job, seen: &Seen, plan: Plan) -> Result<Acted, PublishError> {
         let previous = seen.published.get(&job.tag).map(|published| published.digest.clone());
-        let done = |plan, action, index| Ok(Acted::Done(Outcome { plan, action, index, previous: previous.clone() }));
+        let done = |plan, action, index| {
+            Ok(Acted::Done(Box::new(Outcome { plan, action, index, previous: previous.clone() })))
+        };
         let mut push = match &plan.decision {
             Decision::Hold => return done(plan, Action::Held, None),
             Decision::Keep(index) => {
@@ -245,14 +330,13 @@ impl Publisher {
             return done(plan, Action::Pushed, Some(push.index));
         }
         let mut plan = plan;
+        let mut written: Vec<String> = Vec::new();
         for tag in push.tags.clone() {
-            (self.progress)(&job.tag, Stage::Writing);
-            match self.put(registry, job, &tag, &mut push).await {
-                Ok(()) => {}
-                Err(RegistryError::MissingImage { .. }) => {
-                    return Ok(Acted::Moved(format!("the registry does not know an image of `{tag}` yet or any more")));
-                }
-                Err(RegistryError::Immutable { refusal, .. }) => {
+            let before = seen.published.get(&tag).map(|published| &published.digest);
+            match self.write(registry, job, seen, &tag, &mut push, before).await {
+                Ok(Written::Served) => written.push(format!("`{tag}`")),
+                Ok(Written::Moved(what)) => return Ok(Acted::Moved(what)),
+                Ok(Written::Immutable(refusal)) => {
                     let message = format!("the registry does not let `{tag}` change ({refusal})");
                     let remedy = "let it change in the registry's settings, or publish another tag";
                     plan.reasons.push(Reason::hold(Code::ImmutableTag, Some(&tag), message).remedy(remedy));
@@ -260,16 +344,69 @@ impl Publisher {
                         if tag == job.tag { (Action::Held, None) } else { (Action::Pushed, Some(push.index)) };
                     return done(plan, action, index);
                 }
-                Err(error) => return Err(error.into()),
-            }
-            (self.progress)(&job.tag, Stage::ReadingBack);
-            let before = seen.published.get(&tag).map(|published| &published.digest);
-            if let Some(what) = self.read_back(registry, seen, &tag, push.index.digest(), before).await? {
-                return Ok(Acted::Moved(what));
+                Err(error) if written.is_empty() => return Err(error),
+                Err(error) => {
+                    return Err(PublishError::Partly { written: written.join(", "), source: Box::new(error) });
+                }
             }
             tracing::info!(index.digest = %push.index.digest(), "Published `{}:{tag}`", job.repository);
         }
         done(plan, Action::Pushed, Some(push.index))
+    }
+
+    /// Writes the index under one tag and reads it back.
+    async fn write(
+        &self,
+        registry: &Registry,
+        job: &Job,
+        seen: &Seen,
+        tag: &Tag,
+        push: &mut Push,
+        before: Option<&Digest>,
+    ) -> Result<Written, PublishError> {
+        (self.progress)(&job.tag, Stage::Writing);
+        match self.put(registry, job, tag, push).await {
+            Ok(()) => {}
+            Err(RegistryError::MissingImage { .. }) => {
+                return Ok(Written::Moved(format!("the registry does not know an image of `{tag}` yet or any more")));
+            }
+            Err(RegistryError::Immutable { refusal, .. }) => return Ok(Written::Immutable(refusal)),
+            Err(error) => return Err(self.after_failure(registry, tag, before, error).await),
+        }
+        (self.progress)(&job.tag, Stage::ReadingBack);
+        match self.read_back(registry, seen, tag, push.index.digest(), before).await? {
+            Some(what) => Ok(Written::Moved(what)),
+            None => Ok(Written::Served),
+        }
+    }
+
+    /// Looks what a write that failed has left behind. Some registries drop the tag then (zot), and
+    /// a proxy may fail what the registry did.
+    async fn after_failure(
+        &self,
+        registry: &Registry,
+        tag: &Tag,
+        before: Option<&Digest>,
+        error: RegistryError,
+    ) -> PublishError {
+        let is_known = matches!(
+            error,
+            RegistryError::Denied { .. }
+                | RegistryError::Auth { .. }
+                | RegistryError::Tls { .. }
+                | RegistryError::Settings(_)
+                | RegistryError::OutcomeUnknown { .. }
+        );
+        if is_known {
+            return error.into();
+        }
+        match self.lookout.resolve(registry, tag).await {
+            Ok(served) if served.as_ref() == before => error.into(),
+            Ok(served) => {
+                PublishError::Changed { tag: tag.clone(), before: before.cloned(), served, source: Box::new(error) }
+            }
+            Err(_) => PublishError::Unknown { tag: tag.clone(), source: Box::new(error) },
+        }
     }
 
     /// Writes the index; as a Docker list from now on, if the registry takes only that.
@@ -312,7 +449,8 @@ impl Publisher {
                 Ok::<_, RegistryError>((now.as_ref() != Some(digest)).then_some(&observed.arch_tag.tag))
             })
         });
-        let (served, moved) = try_join(self.lookout.resolve(registry, tag), try_join_all(sources)).await?;
+        let all = try_join(self.lookout.resolve(registry, tag), try_join_all(sources));
+        let (served, moved) = all.await.map_err(not_read_back(tag, written))?;
         if let Some(moved) = moved.into_iter().flatten().next() {
             return Ok(Some(format!("`{moved}` moved while `{tag}` was being written")));
         }
@@ -339,8 +477,12 @@ impl Publisher {
             }
             tokio::time::sleep(pause.min(left)).await;
             pause = (pause * 2).min(Duration::from_secs(10));
-            served = self.lookout.resolve(registry, tag).await?;
+            served = self.lookout.resolve(registry, tag).await.map_err(not_read_back(tag, written))?;
         }
         Ok(served)
     }
+}
+
+fn not_read_back<'a>(tag: &'a Tag, written: &'a Digest) -> impl Fn(RegistryError) -> PublishError + 'a {
+    |source| PublishError::NotReadBack { tag: tag.clone(), written: written.clone(), source: Box::new(source) }
 }

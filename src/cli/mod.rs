@@ -4,6 +4,7 @@
 //! struct; what it does is elsewhere.
 
 mod console;
+mod policy;
 mod publish;
 mod report;
 mod settings;

@@ -4,19 +4,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesOrdered;
 use tokio_util::sync::CancellationToken;
 
 use super::console::Console;
+use super::policy::{Attestations, IndexType, OnMismatch, Verify};
 use super::report::{self, Finished};
 use super::settings::{Output, OutputArgs, RegistryArgs, duration};
 use super::{Exit, Refused};
 use crate::look::{Lookout, Scope};
 use crate::model::{ArchChoice, Digest, Job, Tag, Words};
-use crate::plan::{self, Policy};
-use crate::publish::{Options, Publisher, Stage};
+use crate::plan::Policy;
+use crate::publish::{Known, Options, Publisher, Stage};
 use crate::registry::{Access, Registry};
 
 /// Combine a version's architecture images and push them under its plain tag
@@ -92,48 +93,6 @@ pub(super) struct PublishArgs {
     output: OutputArgs,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Verify {
-    /// Its config: architecture, variant and operating system
-    #[default]
-    Config,
-    /// The files that it starts (not available yet)
-    Entrypoint,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum OnMismatch {
-    /// Write nothing
-    #[default]
-    Hold,
-    /// Leave the image out
-    Skip,
-    /// Believe the tag
-    TrustTag,
-    /// Repair the image's config (not available yet)
-    Rewrite,
-}
-
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-enum IndexType {
-    /// OCI; Docker where the registry takes no other and all images are Docker's
-    #[default]
-    Auto,
-    /// An OCI index
-    Oci,
-    /// A Docker manifest list
-    Docker,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Attestations {
-    /// They stay with their image
-    #[default]
-    Keep,
-    /// They are left out
-    Drop,
-}
-
 fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
@@ -155,16 +114,8 @@ struct Request {
 
 impl PublishArgs {
     fn request(&self, words: &Words) -> Result<Request, Refused> {
-        if self.verify == Verify::Entrypoint {
-            return Err(Refused::usage(
-                "`--verify entrypoint` is not available yet: images are checked by their config",
-            ));
-        }
-        if self.on_mismatch == OnMismatch::Rewrite {
-            return Err(Refused::usage(
-                "`--on-mismatch rewrite` is not available yet: expected hold, skip or trust-tag",
-            ));
-        }
+        self.verify.check("--verify entrypoint").map_err(Refused::usage)?;
+        let on_mismatch = self.on_mismatch.policy("--on-mismatch rewrite").map_err(Refused::usage)?;
         let only = self.arch.as_deref().map(|arch| choices(arch, words)).transpose()?;
         let mut required = choices(&self.require, words)?;
         let expected = self.expected(words)?;
@@ -180,20 +131,12 @@ impl PublishArgs {
         };
         let policy = Policy {
             required,
-            on_mismatch: match self.on_mismatch {
-                OnMismatch::Skip => plan::OnMismatch::Skip,
-                OnMismatch::TrustTag => plan::OnMismatch::TrustTag,
-                OnMismatch::Hold | OnMismatch::Rewrite => plan::OnMismatch::Hold,
-            },
+            on_mismatch,
             same_labels: self.same.clone(),
             expected,
             allow_removal: self.allow_removal,
             take_over: self.take_over,
-            index_type: match self.index_type {
-                IndexType::Auto => plan::IndexType::Auto,
-                IndexType::Oci => plan::IndexType::Oci,
-                IndexType::Docker => plan::IndexType::Docker,
-            },
+            index_type: self.index_type.into(),
             drop_attestations: self.attestations == Attestations::Drop,
             annotations: self.annotation.iter().cloned().collect::<BTreeMap<_, _>>(),
         };
@@ -265,7 +208,7 @@ async fn publish_all(publisher: &Publisher, jobs: &[Job], finish: impl Fn(Finish
         .iter()
         .map(|job| async move {
             let registry = publisher.registry.counting_anew();
-            let result = publisher.publish(&registry, job).await;
+            let result = publisher.publish(&registry, job, &Known::default()).await;
             (job, result, registry.requests())
         })
         .collect();

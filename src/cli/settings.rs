@@ -11,7 +11,7 @@ use secrecy::SecretString;
 
 use super::Refused;
 use super::console::Console;
-use crate::model::{Dialect, Pattern, Platform, Repository, Words};
+use crate::model::{Dialect, Host, Pattern, Platform, Repository, Words};
 use crate::registry::credentials::{Environment, Keychain};
 use crate::registry::{Access, Settings, Trust};
 
@@ -173,14 +173,12 @@ impl RegistryArgs {
         let trust = Trust {
             ca_pem: self.ca_file.as_deref().map(read_file).transpose()?,
             identity_pem: match (&self.client_cert, &self.client_key) {
-                (Some(certificate), Some(key)) => Some([read_file(certificate)?, read_file(key)?].join(&b'\n')),
+                (Some(certificate), Some(key)) => Some(pem_pair(read_file(certificate)?, read_file(key)?)),
                 _ => None,
             },
         };
-        // Docker's rule for the machine itself, unless certificates say that TLS is meant.
-        let is_local = self.repository.host().is_loopback() && trust.ca_pem.is_none() && trust.identity_pem.is_none();
         Ok(Settings {
-            plain_http: self.plain_http || is_local,
+            plain_http: self.plain_http || is_plain_unasked(self.repository.host(), &trust),
             trust,
             token_realm_hosts: self.token_realm_hosts.clone(),
             keychain: self.keychain()?,
@@ -210,6 +208,16 @@ impl RegistryArgs {
         Keychain::given(username.clone(), SecretString::from(password))
             .map_err(|error| Refused { hint: error.hint().map(str::to_owned), ..Refused::configuration(error) })
     }
+}
+
+/// Docker's rule for the machine itself, unless certificates say that TLS is meant.
+pub(super) fn is_plain_unasked(host: &Host, trust: &Trust) -> bool {
+    host.is_loopback() && trust.ca_pem.is_none() && trust.identity_pem.is_none()
+}
+
+/// A client certificate and its key, as the HTTP client reads them.
+pub(super) fn pem_pair(certificate: Vec<u8>, key: Vec<u8>) -> Vec<u8> {
+    [certificate, key].join(&b'\n')
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>, Refused> {

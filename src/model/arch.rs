@@ -58,7 +58,7 @@ pub enum Meaning {
 }
 
 /// The vocabulary of one repository: every word known there, and its meaning.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Words {
     meanings: BTreeMap<String, Meaning>,
     preferred: &'static [(&'static str, &'static str)],
@@ -218,7 +218,7 @@ impl Words {
         let word = if text.contains('/') {
             let platform: Platform =
                 text.parse().map_err(|_| InvalidArch::Unknown { found: clean(text, 40), near: None })?;
-            self.word_for(&platform).ok_or_else(|| InvalidArch::NoWord { platform })?
+            self.word_for(&platform).ok_or(InvalidArch::NoWord { platform })?
         } else {
             text.to_owned()
         };

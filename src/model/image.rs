@@ -131,6 +131,15 @@ pub struct Child {
     pub is_image: bool,
 }
 
+/// What was last published under a plain tag, and from what, as our own journal has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Last {
+    /// The digest that was published.
+    pub digest: Digest,
+    /// What each architecture tag stood for then.
+    pub sources: BTreeMap<Tag, Digest>,
+}
+
 /// Everything that a decision about one plain tag needs.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Seen {
@@ -138,4 +147,15 @@ pub struct Seen {
     pub observed: Vec<Observation>,
     /// What is served now under each tag that the index shall go to; absent means nothing is.
     pub published: BTreeMap<Tag, Published>,
+    /// What we published last; none where nobody remembers.
+    pub last: Option<Last>,
+    /// What each architecture tag stood for when a person put an earlier index back.
+    pub frozen: Option<BTreeMap<Tag, Digest>>,
+}
+
+impl Seen {
+    /// What each architecture tag that is there stands for.
+    pub fn sources(&self) -> BTreeMap<Tag, Digest> {
+        self.observed.iter().filter_map(|o| Some((o.arch_tag.tag.clone(), o.digest.clone()?))).collect()
+    }
 }

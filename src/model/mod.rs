@@ -15,7 +15,7 @@ pub mod text;
 
 pub use arch::{ArchChoice, Dialect, Meaning, Promise, Words};
 pub use digest::Digest;
-pub use image::{Claim, Found, Image, Observation, Published, Seen, Unfit};
+pub use image::{Claim, Found, Image, Last, Observation, Published, Seen, Unfit};
 pub use index::{Descriptor, Entry, Index, IndexKind};
 pub use job::Job;
 pub use name::{Host, Repository, Tag};

@@ -89,6 +89,8 @@ pub fn plan(job: &Job, seen: &Seen, policy: &Policy) -> Plan {
         }
     }
 
+    reasons.extend(replace::rolled_back(job, seen, index));
+
     let images = weighed.images;
     if reasons.iter().any(Reason::forbids) {
         return Plan { decision: Decision::Hold, images, reasons, changes: Changes::default() };

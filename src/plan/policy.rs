@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::model::{ArchChoice, Digest};
 
 /// What must hold before a plain tag is written.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
     /// Architectures that must all be there.
     pub required: Vec<ArchChoice>,

@@ -196,6 +196,8 @@ codes! {
     IndexType = "index-type",
     /// The index would replace an architecture tag that it is made of.
     SelfFeeding = "self-feeding",
+    /// Somebody put an earlier index back, and nothing is new since.
+    RolledBack = "rolled-back",
     /// A layer is to be fetched from elsewhere.
     ForeignLayers = "foreign-layers",
 }

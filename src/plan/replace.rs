@@ -9,7 +9,7 @@ use super::weigh::Weighing;
 use super::{Code, Policy, Reason};
 use crate::model::image::{Child, Content};
 use crate::model::text::clean;
-use crate::model::{Index, Platform, Published, Tag};
+use crate::model::{Index, Job, Last, Platform, Published, Seen, Tag};
 
 /// Adds the reasons why `tag` may not be replaced by `index`, if there are any.
 pub(super) fn weigh(
@@ -39,6 +39,27 @@ pub(super) fn weigh(
         Reason::hold(Code::ForeignTag, Some(tag), format!("{holds}, which would be replaced"))
             .remedy("look at what the tag holds; if it may go, publish with `--take-over`")
     });
+}
+
+/// A roll-back stands until the images change: one that a person asked us for, or one by hand, when
+/// the tag holds something else now than what we made of the very images that are there.
+pub(super) fn rolled_back(job: &Job, seen: &Seen, index: &Index) -> Option<Reason> {
+    let published = seen.published.get(&job.tag)?;
+    let sources = seen.sources();
+    let is_ours = *index.digest() == published.digest;
+    let by_hand =
+        |last: &Last| last.digest != published.digest && *index.digest() == last.digest && sources == last.sources;
+    let was_asked_for = seen.frozen.as_ref().is_some_and(|frozen| *frozen == sources);
+    if is_ours || !was_asked_for && !seen.last.as_ref().is_some_and(by_hand) {
+        return None;
+    }
+    let message = format!(
+        "`{}` was put back to {}, and its images are still those that {} is made of",
+        job.tag,
+        published.digest.short(),
+        index.digest().short()
+    );
+    Some(Reason::hold(Code::RolledBack, Some(&job.tag), message).remedy("push a new image, or release the tag"))
 }
 
 fn foreign_child(children: &[Child]) -> Option<String> {

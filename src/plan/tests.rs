@@ -102,13 +102,13 @@ fn job(also: &[&str]) -> Job {
 
 /// What is decided about `xenial`, of which nothing is published.
 fn decide(observed: &[Observation], policy: &Policy) -> Plan {
-    plan(&job(&[]), &Seen { observed: observed.to_vec(), published: BTreeMap::new() }, policy)
+    plan(&job(&[]), &Seen { observed: observed.to_vec(), ..Seen::default() }, policy)
 }
 
 /// What is decided about `xenial`, which serves `published` now.
 fn decide_over(published: Published, observed: &[Observation], policy: &Policy) -> Plan {
     let published = BTreeMap::from([(tag("xenial"), published)]);
-    plan(&job(&[]), &Seen { observed: observed.to_vec(), published }, policy)
+    plan(&job(&[]), &Seen { observed: observed.to_vec(), published, ..Seen::default() }, policy)
 }
 
 /// An index somewhere of these platforms, each with an image of its own.

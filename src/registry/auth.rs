@@ -3,37 +3,39 @@
 //!
 //! Nothing is asked beforehand. Where a login is known, the first request goes ahead alone, since
 //! it will most likely be challenged, and the others wait for what it learns; otherwise all
-//! requests go at once, and the first to be challenged fetches the token for all.
+//! requests go at once, and the first to be challenged fetches the token for all. A password is
+//! shown to the registry by one request first, so that a wrong one is refused once and not many
+//! times: accounts get locked for less.
 //!
-//! Protocol: distribution's "Token Authentication Specification" and its OAuth2 variant.
+//! Protocol: distribution's "Token Authentication Specification". The token server is in `token`.
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
+use reqwest::header::{HeaderValue, WWW_AUTHENTICATE};
 use reqwest::{Method, StatusCode, Url};
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::Deserialize;
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::Access;
 use super::challenge::{self, Challenge};
 use super::credentials::{Credentials, CredentialsError, Keychain};
 use super::error::{Kind, Refusal, RegistryError, RequestLine, is_temporary, shown};
-use super::send::{Answer, Call, Failure, Wire, read, retry_after};
+use super::send::{Answer, Budget, Call, Failure, Wire, read};
+use super::token::{Asked, LONGEST_TOKEN_ANSWER};
 use super::url::{check_realm, same_origin};
 use super::wire::read_refusal;
 use crate::model::Host;
 
-/// The most bytes read of a token server's answer.
-const LONGEST_TOKEN_ANSWER: u64 = 128 * 1024;
 /// A refused login is not tried again for this long, so that no account gets locked.
 const REFUSED_FOR: Duration = Duration::from_secs(300);
 /// How long a token lives whose server does not say, or says less.
-const SHORTEST_LIFE: Duration = Duration::from_secs(60);
+pub(super) const SHORTEST_LIFE: Duration = Duration::from_secs(60);
 /// Nothing is kept longer, whatever its server says.
-const LONGEST_LIFE: Duration = Duration::from_secs(3600);
+pub(super) const LONGEST_LIFE: Duration = Duration::from_secs(3600);
+/// How long a password is used before its keeper is asked again: some hand out short-lived ones.
+const PASSWORD_LIFE: Duration = Duration::from_secs(300);
 
 /// Who we are to one registry.
 #[derive(Debug)]
@@ -41,16 +43,18 @@ pub(super) struct Auth {
     host: Host,
     keychain: Keychain,
     access: Access,
-    /// Held by the request that finds out what the registry wants to see.
-    scout: Mutex<()>,
+    /// Held by the request that finds something out for all. Taken before `state`, never after.
+    turn: Mutex<()>,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     way: Way,
+    /// Whether a request went ahead without a login to find the way.
+    was_scouted: bool,
     tokens: HashMap<String, Token>,
-    refused: HashMap<String, (Instant, String)>,
+    refused: HashMap<String, (Instant, Refusal)>,
 }
 
 /// What the registry wants to see.
@@ -66,10 +70,19 @@ enum Way {
     },
 }
 
+/// What is known of a header. What was tried and not answered is not waited for a second time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    Untried,
+    Tried,
+    Proven,
+}
+
 /// A header that gets us in, until when.
 #[derive(Clone, Debug)]
 struct Token {
     header: HeaderValue,
+    standing: Standing,
     /// What it was asked for, most important first.
     scopes: Vec<String>,
     renew_at: Instant,
@@ -78,95 +91,173 @@ struct Token {
 /// What a request goes out with.
 pub(super) struct Pass<'a> {
     authorization: Option<HeaderValue>,
-    scout: Option<(MutexGuard<'a, ()>, &'a Mutex<State>)>,
+    /// Held while the others wait for what becomes of this request.
+    turn: Option<MutexGuard<'a, ()>>,
 }
 
 impl Pass<'_> {
     pub(super) fn authorization(&self) -> Option<&HeaderValue> {
         self.authorization.as_ref()
     }
-
-    /// The request was let in. If it went ahead to find that out, the others may follow.
-    pub(super) async fn was_enough(self) {
-        if let Some((_guard, state)) = self.scout {
-            let mut state = state.lock().await;
-            if state.way == Way::Unknown {
-                state.way = Way::Nothing;
-            }
-        }
-    }
 }
 
 impl Auth {
     pub(super) fn new(host: Host, keychain: Keychain, access: Access) -> Auth {
-        Auth { host, keychain, access, scout: Mutex::new(()), state: Mutex::default() }
+        Auth { host, keychain, access, turn: Mutex::new(()), state: Mutex::default() }
     }
 
-    /// What to send `call` with, as far as is known by now.
+    /// What to send `call` with, as far as is known by now; waits while another request finds out.
     pub(super) async fn pass(
         &self,
         wire: &Wire,
         counter: &AtomicU64,
         call: &Call<'_>,
     ) -> Result<Pass<'_>, RegistryError> {
-        let open = || Ok(Pass { authorization: None, scout: None });
-        if self.state.lock().await.way == Way::Unknown {
-            if !self.keychain.knows(self.host.as_str(), call.path).await {
-                return open();
-            }
-            let guard = self.scout.lock().await;
-            if self.state.lock().await.way == Way::Unknown {
-                return Ok(Pass { authorization: None, scout: Some((guard, &self.state)) });
-            }
+        let (authorization, standing) = self.known(wire, counter, call).await?;
+        if standing == Standing::Proven {
+            return Ok(Pass { authorization, turn: None });
+        }
+        let turn = self.turn.lock().await;
+        let (authorization, standing) = self.known(wire, counter, call).await?;
+        if standing != Standing::Untried {
+            return Ok(Pass { authorization, turn: None });
         }
         let mut state = self.state.lock().await;
+        match state.tokens.get_mut(call.path) {
+            Some(token) => token.standing = Standing::Tried,
+            None => state.was_scouted = true,
+        }
+        Ok(Pass { authorization, turn: Some(turn) })
+    }
+
+    /// The header to send `call` with, `None` for none, and how well it is known to do.
+    async fn known(
+        &self,
+        wire: &Wire,
+        counter: &AtomicU64,
+        call: &Call<'_>,
+    ) -> Result<(Option<HeaderValue>, Standing), RegistryError> {
+        let mut state = self.state.lock().await;
         match state.way.clone() {
-            Way::Unknown | Way::Nothing => open(),
+            Way::Nothing => Ok((None, Standing::Proven)),
+            Way::Unknown if state.was_scouted => Ok((None, Standing::Tried)),
+            Way::Unknown => {
+                let expects_login = self.keychain.knows(self.host.as_str(), call.path).await;
+                Ok((None, if expects_login { Standing::Untried } else { Standing::Proven }))
+            }
             way => {
                 let token = self.token(&mut state, &way, wire, counter, call, Vec::new()).await?;
-                Ok(Pass { authorization: Some(token), scout: None })
+                Ok((Some(token.header), token.standing))
             }
         }
     }
 
-    /// What to send `call` with after the registry answered it with 401.
-    pub(super) async fn answer(
+    /// Finds something better to send `call` with, after the registry answered it with 401. Says
+    /// whether there is anything: what was refused just now is not sent again.
+    pub(super) async fn improve<'a>(
+        &'a self,
+        wire: &Wire,
+        counter: &AtomicU64,
+        call: &Call<'_>,
+        answer: &Answer,
+        pass: &mut Pass<'a>,
+    ) -> Result<bool, RegistryError> {
+        if pass.turn.is_none() {
+            pass.turn = Some(self.turn.lock().await);
+        }
+        let mut state = self.state.lock().await;
+        let is_better = |token: &&Token| Some(&token.header) != pass.authorization() && token.renew_at > Instant::now();
+        let token = match state.tokens.get(call.path).filter(is_better) {
+            // Somebody got it while this request was under way.
+            Some(token) => token.clone(),
+            None => {
+                let (way, demanded) = self.challenged(wire, counter, call, answer).await?;
+                if let (Way::Bearer { realm: old, .. }, Way::Bearer { realm: new, .. }) = (&state.way, &way)
+                    && old != new
+                {
+                    tracing::warn!(old = %shown(old), new = %shown(new), "{} changed its token server", self.host);
+                }
+                state.way = way.clone();
+                state.tokens.remove(call.path);
+                self.token(&mut state, &way, wire, counter, call, demanded).await?
+            }
+        };
+        if Some(&token.header) == pass.authorization() {
+            return Ok(false);
+        }
+        match state.tokens.get_mut(call.path) {
+            Some(token) if token.standing == Standing::Untried => token.standing = Standing::Tried,
+            _ => pass.turn = None,
+        }
+        pass.authorization = Some(token.header);
+        Ok(true)
+    }
+
+    /// Takes note of what the registry made of a request's header, and lets the others follow.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthError::Refused`]: the registry does not take this login.
+    pub(super) async fn learn(
+        &self,
+        wire: &Wire,
+        call: &Call<'_>,
+        pass: Pass<'_>,
+        answer: &Answer,
+    ) -> Result<(), RegistryError> {
+        let is_refused = answer.status == StatusCode::UNAUTHORIZED && same_origin(&answer.url, &wire.base);
+        if is_temporary(answer.status) || (pass.turn.is_none() && !is_refused) {
+            return Ok(());
+        }
+        let mut state = self.state.lock().await;
+        match pass.authorization() {
+            Some(_) if is_refused && state.way == Way::Basic => {
+                let refusal = read_refusal(answer);
+                state.tokens.remove(call.path);
+                state.refused.insert(call.path.to_owned(), (Instant::now(), refusal.clone()));
+                return Err(failed(call, AuthError::Refused { refusal }));
+            }
+            Some(header) => {
+                let token = state.tokens.get_mut(call.path).filter(|token| token.header == *header);
+                if let Some(token) = token.filter(|_| !is_refused) {
+                    token.standing = Standing::Proven;
+                }
+            }
+            None if state.way == Way::Unknown && !is_refused => state.way = Way::Nothing,
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// What the registry wants to see, and the scopes that it names.
+    async fn challenged(
         &self,
         wire: &Wire,
         counter: &AtomicU64,
         call: &Call<'_>,
         answer: &Answer,
-        pass: Pass<'_>,
-    ) -> Result<HeaderValue, RegistryError> {
-        let mut state = self.state.lock().await;
-        // Somebody may have got a better one while this request was under way.
-        if let Some(token) = state.tokens.get(call.path)
-            && Some(&token.header) != pass.authorization()
-            && token.renew_at > Instant::now()
-        {
-            return Ok(token.header.clone());
-        }
-        let mut challenges = challenges_of(answer);
-        if challenges.is_empty() {
-            challenges = self.ping(wire, counter, call).await?;
-        }
-        let (way, demanded) = self.choose(wire, call, answer, &challenges)?;
-        if let (Way::Bearer { realm: old, .. }, Way::Bearer { realm: new, .. }) = (&state.way, &way)
-            && old != new
-        {
-            tracing::warn!(old = %shown(old), new = %shown(new), "{} changed its token server", self.host);
-        }
-        state.way = way.clone();
-        state.tokens.remove(call.path);
-        self.token(&mut state, &way, wire, counter, call, demanded).await
+    ) -> Result<(Way, Vec<String>), RegistryError> {
+        let challenges = challenges_of(answer);
+        let challenges = if challenges.is_empty() { self.ping(wire, counter, call).await? } else { challenges };
+        self.choose(wire, call, answer, &challenges)
     }
 
     /// The challenge of the API's root, for registries that send none with the refusal itself.
     async fn ping(&self, wire: &Wire, counter: &AtomicU64, call: &Call<'_>) -> Result<Vec<Challenge>, RegistryError> {
-        let url = wire.url("");
-        let line = RequestLine::new(&Method::GET, &url);
-        let request = wire.clients.own()?.get(url.clone());
-        let root = read(counter, request, &line, &url, LONGEST_TOKEN_ANSWER).await?;
+        let url = &wire.url("");
+        let line = &RequestLine::new(&Method::GET, url);
+        let budget = &Budget::new(wire.settings.deadline);
+        let once = || async move {
+            let request = wire.clients.own()?.get(url.clone());
+            let reading = read(counter, request, line, url, LONGEST_TOKEN_ANSWER);
+            let root = budget.within(|| line.clone(), reading).await?;
+            if is_temporary(root.status) {
+                let refusal = read_refusal(&root);
+                return Err(Failure::from(RegistryError::Failed { request: line.clone(), refusal }));
+            }
+            Ok(root)
+        };
+        let root = wire.repeat(budget, RegistryError::may_pass, once).await?;
         let challenges = challenges_of(&root);
         if challenges.is_empty() { Err(failed(call, AuthError::NoChallenge)) } else { Ok(challenges) }
     }
@@ -207,31 +298,36 @@ impl Auth {
         counter: &AtomicU64,
         call: &Call<'_>,
         demanded: Vec<String>,
-    ) -> Result<HeaderValue, RegistryError> {
+    ) -> Result<Token, RegistryError> {
         let known = state.tokens.get(call.path);
         if let Some(token) = known.filter(|token| token.renew_at > Instant::now()) {
-            return Ok(token.header.clone());
+            return Ok(token.clone());
         }
-        if let Some((since, message)) = state.refused.get(call.path)
+        if let Some((since, refusal)) = state.refused.get(call.path)
             && since.elapsed() < REFUSED_FOR
         {
-            return Err(failed(call, AuthError::Refused { message: message.clone() }));
+            return Err(failed(call, AuthError::Refused { refusal: refusal.clone() }));
         }
         let demanded = if demanded.is_empty() { known.map(|t| t.scopes.clone()).unwrap_or_default() } else { demanded };
         let scopes = scopes(&demanded, call.path, self.access);
-        let fetched = self.fetch(way, wire, counter, call, &scopes).await;
-        let (header, life) = match fetched {
+        let (header, life) = match self.fetch(way, wire, counter, call, &scopes).await {
             Ok(fetched) => fetched,
             Err(error) => {
-                if let RegistryError::Auth { source: AuthError::Refused { message }, .. } = &error {
-                    state.refused.insert(call.path.to_owned(), (Instant::now(), message.clone()));
+                if let RegistryError::Auth { source: AuthError::Refused { refusal }, .. } = &error {
+                    state.refused.insert(call.path.to_owned(), (Instant::now(), refusal.clone()));
                 }
                 return Err(error);
             }
         };
-        let renew_at = Instant::now() + life.mul_f64(0.75);
-        state.tokens.insert(call.path.to_owned(), Token { header: header.clone(), scopes, renew_at });
-        Ok(header)
+        // A token server has judged the login already; a password is first shown by one request.
+        let standing = match known.filter(|known| known.header == header) {
+            Some(known) => known.standing,
+            None if *way == Way::Basic => Standing::Untried,
+            None => Standing::Proven,
+        };
+        let token = Token { header, standing, scopes, renew_at: Instant::now() + life.mul_f64(0.75) };
+        state.tokens.insert(call.path.to_owned(), token.clone());
+        Ok(token)
     }
 
     async fn fetch(
@@ -257,181 +353,10 @@ impl Auth {
                 Ok((bearer(call, &token.secret)?, token.life))
             }
             _ => match credentials.basic_header() {
-                Some(header) => Ok((secret_header(call, header.expose_secret())?, SHORTEST_LIFE * 5)),
+                Some(header) => Ok((secret_header(call, header.expose_secret())?, PASSWORD_LIFE)),
                 None => Err(failed(call, AuthError::NoCredentials { host: self.host.to_string() })),
             },
         }
-    }
-}
-
-/// What is asked of a token server.
-struct Asked<'a> {
-    realm: &'a Url,
-    service: Option<&'a str>,
-    scopes: &'a [String],
-}
-
-struct Fetched {
-    secret: SecretString,
-    life: Duration,
-}
-
-/// A token server's answer; unknown keys are passed over.
-#[derive(Deserialize)]
-struct TokenAnswer {
-    token: Option<String>,
-    access_token: Option<String>,
-    expires_in: Option<f64>,
-}
-
-impl Asked<'_> {
-    async fn fetch(
-        &self,
-        wire: &Wire,
-        counter: &AtomicU64,
-        call: &Call<'_>,
-        credentials: &Credentials,
-    ) -> Result<Fetched, RegistryError> {
-        wire.repeat(RegistryError::may_pass, |within| async move {
-            let timed_out = || {
-                let request = RequestLine::new(&Method::GET, self.realm);
-                Failure::from(RegistryError::TimedOut { request, after: within })
-            };
-            let once = self.once(wire, counter, call, credentials);
-            tokio::time::timeout(within, once).await.unwrap_or_else(|_| Err(timed_out()))
-        })
-        .await
-    }
-
-    async fn once(
-        &self,
-        wire: &Wire,
-        counter: &AtomicU64,
-        call: &Call<'_>,
-        credentials: &Credentials,
-    ) -> Result<Fetched, Failure> {
-        if let Credentials::IdentityToken { token, .. } = credentials {
-            // Not every server knows the OAuth2 way; these statuses are how they say so.
-            match self.post(wire, counter, call, token).await {
-                Err(Failure { error: RegistryError::Auth { source: AuthError::Answer { refusal }, .. }, .. })
-                    if matches!(refusal.status.as_u16(), 400 | 401 | 404 | 405) => {}
-                result => return result,
-            }
-        }
-        self.get(wire, counter, call, credentials).await
-    }
-
-    async fn get(
-        &self,
-        wire: &Wire,
-        counter: &AtomicU64,
-        call: &Call<'_>,
-        credentials: &Credentials,
-    ) -> Result<Fetched, Failure> {
-        let mut url = self.realm.clone();
-        {
-            let mut query = url.query_pairs_mut();
-            if let Some(service) = self.service {
-                query.append_pair("service", service);
-            }
-            for scope in self.scopes {
-                query.append_pair("scope", scope);
-            }
-            if let Credentials::Basic { username, .. } = credentials {
-                query.append_pair("account", username);
-            }
-        }
-        let basic = match credentials {
-            Credentials::IdentityToken { username: Some(username), token } => {
-                Credentials::Basic { username: username.clone(), password: token.clone() }.basic_header()
-            }
-            other => other.basic_header(),
-        };
-        let mut home = true;
-        for _ in 0..3 {
-            let line = RequestLine::new(&Method::GET, &url);
-            let client = if same_origin(&wire.base, &url) { wire.clients.own() } else { wire.clients.foreign() };
-            let mut request = client?.get(url.clone()).header(ACCEPT, "application/json");
-            if let Some(basic) = basic.as_ref().filter(|_| home) {
-                request = request.header(AUTHORIZATION, secret_header(call, basic.expose_secret())?);
-            }
-            let answer = read(counter, request, &line, &url, LONGEST_TOKEN_ANSWER).await.map_err(unreadable(call))?;
-            let Some(target) = answer.redirect_target() else {
-                return understand(call, &answer, basic.is_some());
-            };
-            let realm_refused = |why| {
-                let host = wire.base.host_str().unwrap_or("").to_owned();
-                Failure::from(failed(call, AuthError::RealmRefused { realm: shown(&target), host, why }))
-            };
-            check_realm(&wire.base, &wire.settings.token_realm_hosts, &target).map_err(realm_refused)?;
-            home &= same_origin(&url, &target);
-            url = target;
-        }
-        Err(Failure::from(failed(call, AuthError::Unreadable { found: "too many redirects".to_owned() })))
-    }
-
-    /// The OAuth2 way, which alone takes an identity token.
-    async fn post(
-        &self,
-        wire: &Wire,
-        counter: &AtomicU64,
-        call: &Call<'_>,
-        identity: &SecretString,
-    ) -> Result<Fetched, Failure> {
-        let line = RequestLine::new(&Method::POST, self.realm);
-        let mut form = Url::parse("form:").expect("a URL");
-        form.query_pairs_mut()
-            .append_pair("grant_type", "refresh_token")
-            .append_pair("refresh_token", identity.expose_secret())
-            .append_pair("service", self.service.unwrap_or(""))
-            .append_pair("client_id", "onetag")
-            .append_pair("scope", &self.scopes.join(" "));
-        let body = form.query().unwrap_or("").to_owned();
-        let client = if same_origin(&wire.base, self.realm) { wire.clients.own()? } else { wire.clients.foreign()? };
-        let request = client
-            .post(self.realm.clone())
-            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .header(ACCEPT, "application/json")
-            .body(body);
-        let answer = read(counter, request, &line, self.realm, LONGEST_TOKEN_ANSWER).await.map_err(unreadable(call))?;
-        match answer.status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                Err(Failure::from(failed(call, AuthError::Answer { refusal: read_refusal(&answer) })))
-            }
-            _ => understand(call, &answer, true),
-        }
-    }
-}
-
-fn understand(call: &Call<'_>, answer: &Answer, with_login: bool) -> Result<Fetched, Failure> {
-    let refusal = || read_refusal(answer);
-    match answer.status {
-        StatusCode::OK => {}
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if with_login => {
-            return Err(Failure::from(failed(call, AuthError::Refused { message: refusal().to_string() })));
-        }
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            let host = call.url.host_str().unwrap_or("").to_owned();
-            return Err(Failure::from(failed(call, AuthError::NoCredentials { host })));
-        }
-        _ => {
-            let asked = retry_after(&answer.headers, std::time::SystemTime::now());
-            return Err(Failure { asked, ..failed(call, AuthError::Answer { refusal: refusal() }).into() });
-        }
-    }
-    let unreadable = |found: &str| Failure::from(failed(call, AuthError::Unreadable { found: found.to_owned() }));
-    let token: TokenAnswer =
-        serde_json::from_slice(&answer.body).map_err(|_| unreadable("something that is not a token in JSON"))?;
-    let given = [token.access_token, token.token].into_iter().flatten().find(|token| !token.is_empty());
-    let secret = SecretString::from(given.ok_or_else(|| unreadable("an answer without a token"))?);
-    let stated = token.expires_in.unwrap_or(0.0).clamp(0.0, LONGEST_LIFE.as_secs_f64());
-    Ok(Fetched { secret, life: Duration::from_secs_f64(stated).max(SHORTEST_LIFE) })
-}
-
-impl Answer {
-    fn redirect_target(&self) -> Option<Url> {
-        let location = self.headers.get(reqwest::header::LOCATION)?.to_str().ok()?;
-        self.status.is_redirection().then(|| self.url.join(location).ok()).flatten()
     }
 }
 
@@ -473,25 +398,15 @@ fn bearer(call: &Call<'_>, token: &SecretString) -> Result<HeaderValue, Registry
     secret_header(call, &format!("Bearer {}", token.expose_secret()))
 }
 
-fn secret_header(call: &Call<'_>, text: &str) -> Result<HeaderValue, RegistryError> {
+pub(super) fn secret_header(call: &Call<'_>, text: &str) -> Result<HeaderValue, RegistryError> {
     let mut header = HeaderValue::from_str(text)
         .map_err(|_| failed(call, AuthError::Unreadable { found: "a secret that no header can carry".to_owned() }))?;
     header.set_sensitive(true);
     Ok(header)
 }
 
-fn failed(call: &Call<'_>, source: AuthError) -> RegistryError {
+pub(super) fn failed(call: &Call<'_>, source: AuthError) -> RegistryError {
     RegistryError::Auth { request: call.line(), source }
-}
-
-/// An answer of the token server that is no answer; what may pass stays what it is.
-fn unreadable(call: &Call<'_>) -> impl Fn(RegistryError) -> Failure {
-    |error| match error {
-        RegistryError::TooLarge { .. } | RegistryError::NotARegistry { .. } => {
-            Failure::from(failed(call, AuthError::Unreadable { found: error.to_string() }))
-        }
-        error => error.into(),
-    }
 }
 
 /// Why there is no header that gets us in.
@@ -507,10 +422,10 @@ pub enum AuthError {
         host: String,
     },
     /// The login was not accepted.
-    #[error("the login was refused ({message})")]
+    #[error("the login was refused ({refusal})")]
     Refused {
-        /// What the token server said.
-        message: String,
+        /// What the registry or its token server said.
+        refusal: Refusal,
     },
     /// The registry answered 401 and did not say what it wants to see.
     #[error("the registry refuses without saying what login it expects")]

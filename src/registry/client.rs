@@ -5,6 +5,7 @@
 //! private than the registry's own. Each is made when it is first needed: reading the system's
 //! certificates takes longer than everything else at start-up.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -17,7 +18,7 @@ use super::error::RegistryError;
 use super::url::{Reach, literal_address};
 
 /// How to reach the registry.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Trust {
     /// Certificates in PEM that are trusted beside the system's.
     pub ca_pem: Option<Vec<u8>>,
@@ -25,11 +26,21 @@ pub struct Trust {
     pub identity_pem: Option<Vec<u8>>,
 }
 
+impl fmt::Debug for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let identity = self.identity_pem.as_ref().map(|_| "****");
+        let ca_bytes = self.ca_pem.as_ref().map(Vec::len);
+        f.debug_struct("Trust").field("ca_bytes", &ca_bytes).field("identity", &identity).finish()
+    }
+}
+
 /// The clients of one registry.
 #[derive(Debug)]
 pub(super) struct Clients {
     registry: Url,
     trust: Trust,
+    /// Names that the user gave us beside the registry's: proxies and token servers.
+    given: Arc<[String]>,
     /// How private the registry's own addresses turned out to be, as [`Reach`].
     reach: Arc<AtomicU8>,
     own: OnceLock<Client>,
@@ -37,7 +48,7 @@ pub(super) struct Clients {
 }
 
 impl Clients {
-    pub(super) fn new(registry: &Url, trust: Trust) -> Clients {
+    pub(super) fn new(registry: &Url, trust: Trust, token_realm_hosts: &[String]) -> Clients {
         let reach = match (literal_address(registry), registry.host_str()) {
             (Some(address), _) => Reach::of(address),
             (None, Some("localhost")) => Reach::Loopback,
@@ -46,6 +57,7 @@ impl Clients {
         Clients {
             registry: registry.clone(),
             trust,
+            given: proxy_hosts().chain(token_realm_hosts.iter().cloned()).map(without_port).collect(),
             reach: Arc::new(AtomicU8::new(reach as u8)),
             own: OnceLock::new(),
             foreign: OnceLock::new(),
@@ -60,7 +72,7 @@ impl Clients {
     /// For the registry itself.
     pub(super) fn own(&self) -> Result<&Client, RegistryError> {
         made_once(&self.own, || {
-            let mut builder = self.builder(Guard { reach: self.reach.clone(), learns: true });
+            let mut builder = self.builder(true);
             if self.registry.scheme() == "https" {
                 builder = builder.tls_certs_only(self.roots()?);
                 if let Some(pem) = &self.trust.identity_pem {
@@ -78,12 +90,13 @@ impl Clients {
     /// For wherever the registry sends us.
     pub(super) fn foreign(&self) -> Result<&Client, RegistryError> {
         made_once(&self.foreign, || {
-            let builder = self.builder(Guard { reach: self.reach.clone(), learns: false });
+            let builder = self.builder(false);
             builder.tls_certs_only(self.roots()?).build().map_err(|e| settings(e.to_string()))
         })
     }
 
-    fn builder(&self, guard: Guard) -> reqwest::ClientBuilder {
+    fn builder(&self, is_own: bool) -> reqwest::ClientBuilder {
+        let guard = Guard { reach: self.reach.clone(), given: self.given.clone(), learns: is_own };
         let builder = Client::builder()
             .user_agent(concat!("onetag/", env!("CARGO_PKG_VERSION")))
             .redirect(redirect::Policy::none())
@@ -140,16 +153,35 @@ fn made_once(
 /// the address that is checked is the one that is used, whatever the name resolves to next time.
 struct Guard {
     reach: Arc<AtomicU8>,
-    /// Whether the name is the registry's own, whose addresses set the measure for all others.
+    /// Names that the user gave us, which may be as private as they like.
+    given: Arc<[String]>,
+    /// Whether other names are the registry's own, whose addresses set the measure for all others.
     learns: bool,
+}
+
+fn without_port(host: String) -> String {
+    let name = host.split_once(':').map_or(host.as_str(), |(name, _)| name);
+    name.to_ascii_lowercase()
+}
+
+/// The hosts of the proxies that the environment names.
+fn proxy_hosts() -> impl Iterator<Item = String> {
+    let names = ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
+    let values = names.into_iter().filter_map(|name| std::env::var(name).ok());
+    values.filter_map(|value| {
+        let text = if value.contains("://") { value } else { format!("http://{value}") };
+        text.parse::<Url>().ok()?.host_str().map(str::to_owned)
+    })
 }
 
 impl Resolve for Guard {
     fn resolve(&self, name: Name) -> Resolving {
-        let (reach, learns) = (self.reach.clone(), self.learns);
+        let is_given = self.given.iter().any(|given| given == name.as_str());
+        let (reach, learns) = (self.reach.clone(), self.learns && !is_given);
         Box::pin(async move {
             let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-            let widest = if learns { Reach::Loopback } else { Reach::from_u8(reach.load(Ordering::Relaxed)) };
+            let widest =
+                if learns || is_given { Reach::Loopback } else { Reach::from_u8(reach.load(Ordering::Relaxed)) };
             let allowed: Vec<SocketAddr> =
                 found.iter().copied().filter(|address| Reach::of(address.ip()) <= widest).collect();
             if allowed.is_empty() {
@@ -166,5 +198,32 @@ impl Resolve for Guard {
             }
             Ok(Box::new(allowed.into_iter()) as Addrs)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn may_connect_to_localhost(reach: Reach, given: &[&str], learns: bool) -> (bool, Reach) {
+        let known = Arc::new(AtomicU8::new(reach as u8));
+        let given = given.iter().map(|&given| given.to_owned()).collect();
+        let guard = Guard { reach: known.clone(), given, learns };
+        let is_allowed = guard.resolve("localhost".parse().expect("a name")).await.is_ok();
+        (is_allowed, Reach::from_u8(known.load(Ordering::Relaxed)))
+    }
+
+    #[tokio::test]
+    async fn a_name_is_judged_by_the_address_that_will_be_connected_to() {
+        assert_eq!(may_connect_to_localhost(Reach::Public, &[], false).await, (false, Reach::Public));
+        assert_eq!(may_connect_to_localhost(Reach::Private, &[], false).await, (false, Reach::Private));
+        assert_eq!(may_connect_to_localhost(Reach::Loopback, &[], false).await, (true, Reach::Loopback));
+    }
+
+    #[tokio::test]
+    async fn the_registry_sets_the_measure_and_a_proxy_does_not() {
+        assert_eq!(may_connect_to_localhost(Reach::Public, &[], true).await, (true, Reach::Loopback));
+        assert_eq!(may_connect_to_localhost(Reach::Public, &["localhost"], true).await, (true, Reach::Public));
+        assert_eq!(may_connect_to_localhost(Reach::Public, &["localhost"], false).await, (true, Reach::Public));
     }
 }

@@ -120,6 +120,24 @@ pub enum RegistryError {
         /// What the registry said.
         refusal: Refusal,
     },
+    /// Where the registry keeps the bytes, they were not given to us: signed URLs expire.
+    #[error("{request} was sent on to a storage that refused it ({refusal})")]
+    StorageRefused {
+        /// The request.
+        request: RequestLine,
+        /// What the storage said.
+        refusal: Refusal,
+    },
+    /// A tag listing that goes on and on.
+    #[error("{request} still goes on after {tags} tags on {pages} pages")]
+    Endless {
+        /// The request for the last page that was read.
+        request: RequestLine,
+        /// How many tags were read.
+        tags: usize,
+        /// How many pages were read.
+        pages: usize,
+    },
     /// An answer that no registry gives.
     #[error("{request} was not answered by a registry: {found}")]
     NotARegistry {
@@ -226,9 +244,9 @@ impl RegistryError {
             Self::Tls { .. } => "tls",
             Self::TimedOut { .. } => "timed-out",
             Self::RateLimited { .. } => "rate-limited",
-            Self::Failed { .. } => "registry-failed",
+            Self::Failed { .. } | Self::StorageRefused { .. } => "registry-failed",
             Self::NotARegistry { .. } => "not-a-registry",
-            Self::TooLarge { .. } => "too-large",
+            Self::TooLarge { .. } | Self::Endless { .. } => "too-large",
             Self::DigestMismatch { .. } => "digest-mismatch",
             Self::RedirectRefused { .. } => "redirect-refused",
             Self::MissingImage { .. } => "image-missing",
@@ -243,18 +261,28 @@ impl RegistryError {
         match self {
             Self::Denied { .. } => Some("run `docker login`, or set ONETAG_USERNAME and ONETAG_PASSWORD"),
             Self::Auth { source, .. } => source.hint(),
-            Self::Tls { .. } => {
-                Some("name the registry's own CA with `--ca-file`; a registry without TLS needs `--plain-http`")
+            Self::Tls { cause, .. } if cause.contains("CertificateRequired") => {
+                Some("the registry wants to see a certificate of ours: `--client-cert` and `--client-key`")
+            }
+            Self::Tls { cause, .. } if cause.contains("InvalidContentType") => {
+                Some("a registry without TLS needs `--plain-http`")
+            }
+            Self::Tls { cause, .. } if cause.contains("UnknownIssuer") => {
+                Some("if the registry has a CA of its own, name it with `--ca-file`")
             }
             Self::RateLimited { .. } => Some("wait, or ask less often; nothing was changed"),
             Self::NotARegistry { .. } => Some("check the registry's name; a login page or a proxy may have answered"),
             Self::MissingImage { .. } => Some("an image was deleted while we were reading; run again"),
             Self::IndexRefused { .. } => Some("try the other kind of index with `--index-type`"),
             Self::OutcomeUnknown { .. } => Some("look at the tag, or simply run again"),
-            Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Failed { .. } => {
-                Some("what is published is as it was; run again when the registry answers")
-            }
-            Self::RedirectRefused { .. }
+            Self::Endless { .. } => Some("`--arch` names the architectures to look for, and needs no listing"),
+            _ if self.may_pass() => Some("what is published is as it was; run again when the registry answers"),
+            Self::Unreachable { .. }
+            | Self::TimedOut { .. }
+            | Self::Failed { .. }
+            | Self::StorageRefused { .. }
+            | Self::Tls { .. }
+            | Self::RedirectRefused { .. }
             | Self::TooLarge { .. }
             | Self::DigestMismatch { .. }
             | Self::Immutable { .. }
@@ -265,7 +293,10 @@ impl RegistryError {
     /// Whether the same request may succeed later without anybody's doing.
     pub(super) fn may_pass(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::TimedOut { .. } | Self::RateLimited { .. } => true,
+            Self::Unreachable { .. }
+            | Self::TimedOut { .. }
+            | Self::RateLimited { .. }
+            | Self::StorageRefused { .. } => true,
             Self::Failed { refusal, .. } => is_temporary(refusal.status),
             Self::Auth { source, .. } => source.may_pass(),
             _ => false,

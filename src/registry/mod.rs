@@ -14,6 +14,7 @@ mod error;
 mod json;
 mod link;
 mod send;
+mod token;
 mod url;
 mod wire;
 
@@ -33,6 +34,7 @@ use credentials::Keychain;
 pub use error::{Kind, Refusal, RegistryError, RequestLine};
 use link::Next;
 use send::{Answer, Call, Follow, Wire, is_immutable};
+pub use url::is_public;
 use wire::{ACCEPT_MANIFESTS, TagEntry, TagPage, read_refusal};
 pub use wire::{Document, attested, is_attestation, read_claim, read_manifest, read_published};
 
@@ -48,7 +50,7 @@ const MOST_TAGS: usize = 200_000;
 const MOST_PUTS: u32 = 3;
 
 /// How to talk to a registry.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// What this process wants to do there; every token is asked for exactly that.
     pub access: Access,
@@ -104,7 +106,7 @@ impl Access {
 }
 
 /// What is done again, and after what wait.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retry {
     /// The most tries of one request.
     pub attempts: u32,
@@ -188,16 +190,18 @@ impl Registry {
     /// - [`RegistryError::DigestMismatch`]: other bytes came, twice.
     /// - [`RegistryError::TooLarge`]: more than 4 MiB.
     pub async fn manifest(&self, repository: &Repository, reference: &str) -> Result<Option<Manifest>, RegistryError> {
-        let first = self.manifest_once(repository, reference).await;
-        match first {
-            Err(RegistryError::DigestMismatch { .. }) => self.manifest_once(repository, reference).await,
+        let mut call = self.manifest_call(Method::GET, repository, reference);
+        match self.manifest_once(&call, reference).await {
+            Err(RegistryError::DigestMismatch { .. }) => {
+                call.fresh = true;
+                self.manifest_once(&call, reference).await
+            }
             result => result,
         }
     }
 
-    async fn manifest_once(&self, repository: &Repository, reference: &str) -> Result<Option<Manifest>, RegistryError> {
-        let call = self.manifest_call(Method::GET, repository, reference);
-        let Some(answer) = self.found(&call).await? else {
+    async fn manifest_once(&self, call: &Call<'_>, reference: &str) -> Result<Option<Manifest>, RegistryError> {
+        let Some(answer) = self.found(call).await? else {
             return Ok(None);
         };
         let found = Digest::of(&answer.body);
@@ -218,16 +222,16 @@ impl Registry {
         let mut call = self.manifest_call(Method::HEAD, repository, reference);
         call.fresh = true;
         let answer = self.wire.send(&self.requests, &call).await?;
-        if answer.status == StatusCode::METHOD_NOT_ALLOWED {
-            return Ok(self.manifest(repository, reference).await?.map(|manifest| manifest.digest));
+        if !matches!(answer.status, StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED) {
+            let Some(answer) = confirmed(&call, answer)? else {
+                return Ok(None);
+            };
+            if let Some(digest) = announced_digest(&answer.headers) {
+                return Ok(Some(digest));
+            }
         }
-        let Some(answer) = confirmed(&call, answer)? else {
-            return Ok(None);
-        };
-        match announced_digest(&answer.headers) {
-            Some(digest) => Ok(Some(digest)),
-            None => Ok(self.manifest(repository, reference).await?.map(|manifest| manifest.digest)),
-        }
+        call.method = Method::GET;
+        Ok(self.manifest_once(&call, reference).await?.map(|manifest| manifest.digest))
     }
 
     /// Gets a config blob. `None` if the registry says that there is none; the inner result says
@@ -270,31 +274,46 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// [`RegistryError::RedirectRefused`]: the listing goes on somewhere else.
+    /// - [`RegistryError::RedirectRefused`]: the listing goes on somewhere else.
+    /// - [`RegistryError::Endless`]: the listing goes on beyond all reason.
     pub async fn tags(&self, repository: &Repository) -> Result<Vec<Tag>, RegistryError> {
         let (mut tags, mut seen, mut queries) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
         let (mut odd, mut bytes) = (0usize, 0u64);
         let mut call = self.call(Method::GET, repository, "tags/list", LARGEST_TAG_PAGE);
         call.accept = "application/json";
         loop {
-            let Some(answer) = self.found(&call).await? else {
-                break;
+            let answer = self.wire.send(&self.requests, &call).await?;
+            let refusal = read_refusal(&answer);
+            let Some(answer) = confirmed(&call, answer)? else {
+                if queries.is_empty() {
+                    break;
+                }
+                // Some registries lose the place when the tag that marks it is deleted; what was
+                // read by then is not the whole.
+                return Err(RegistryError::Failed { request: call.line(), refusal });
             };
             let page: TagPage = serde_json::from_slice(&answer.body).map_err(|_| RegistryError::NotARegistry {
                 request: call.line(),
                 found: "something that is not a tag listing".to_owned(),
             })?;
             bytes += answer.body.len() as u64;
-            let before = tags.len();
-            for entry in page.tags.unwrap_or_default() {
+            let entries = page.tags.unwrap_or_default();
+            let mut is_repetition = !entries.is_empty();
+            for entry in entries {
                 let tag = match entry {
                     TagEntry::Text(text) => text.parse::<Tag>().ok(),
                     TagEntry::Other(_) => None,
                 };
                 match tag {
-                    Some(tag) if seen.insert(tag.clone()) => tags.push(tag),
+                    Some(tag) if seen.insert(tag.clone()) => {
+                        tags.push(tag);
+                        is_repetition = false;
+                    }
                     Some(_) => {}
-                    None => odd += 1,
+                    None => {
+                        odd += 1;
+                        is_repetition = false;
+                    }
                 }
             }
             queries.insert(call.url.query().unwrap_or("").to_owned());
@@ -305,11 +324,12 @@ impl Registry {
                     return Err(RegistryError::RedirectRefused { request: call.line(), target, why });
                 }
                 // Some registries always name a next page.
-                Next::Query(query) if queries.contains(&query) || tags.len() == before => break,
+                Next::Query(query) if queries.contains(&query) || is_repetition => break,
                 Next::Query(query) => call.url.set_query(Some(&query)),
             }
             if queries.len() >= MOST_TAG_PAGES || tags.len() > MOST_TAGS || bytes > LARGEST_TAG_LISTING {
-                return Err(RegistryError::TooLarge { request: call.line(), limit_bytes: LARGEST_TAG_LISTING });
+                let (tags, pages) = (tags.len(), queries.len());
+                return Err(RegistryError::Endless { request: call.line(), tags, pages });
             }
         }
         tracing::debug!(tags = tags.len(), passed_over = odd, "Listed the tags of {repository}");
@@ -342,15 +362,20 @@ impl Registry {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
-            let is_immutable = matches!(error, RegistryError::Immutable { .. });
+            let was_refused = match &error {
+                RegistryError::Immutable { .. } => true,
+                // Somebody else was writing at this moment, perhaps the same.
+                RegistryError::Failed { refusal, .. } => refusal.status == StatusCode::CONFLICT,
+                _ => false,
+            };
             let was_put_off = matches!(error, RegistryError::RateLimited { .. });
-            if was_put_off || !is_immutable && !error.may_pass() {
+            if was_put_off || !was_refused && !error.may_pass() {
                 return Err(error);
             }
             let served = self.resolve(repository, tag.as_str()).await;
             match served {
                 Ok(Some(digest)) if digest == *index.digest() => return Ok(()),
-                Ok(_) if is_immutable || tries >= MOST_PUTS => return Err(error),
+                Ok(_) if was_refused || tries >= MOST_PUTS => return Err(error),
                 Ok(_) => tokio::time::sleep(self.wire.settings.retry.pause(tries, false)).await,
                 Err(source) => {
                     let request = self.manifest_call(Method::PUT, repository, tag.as_str()).line();

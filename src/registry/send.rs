@@ -13,19 +13,21 @@ use reqwest::header::{
     LOCATION, RETRY_AFTER,
 };
 use reqwest::{Method, StatusCode, Url};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::Instrument as _;
 
+use super::Settings;
 use super::auth::Auth;
 use super::client::Clients;
 use super::error::{Refusal, RegistryError, RequestLine, is_temporary};
 use super::url::{check_given, same_origin};
 use super::wire::read_refusal;
-use super::{Retry, Settings};
 use crate::model::Host;
 
-/// The longest wait that a registry may ask for.
+/// The longest that a registry may make one request wait, all its askings together.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+/// Whoever waits this long wants to be told.
+const NOTABLE_WAIT: Duration = Duration::from_secs(5);
 /// The most hops from the registry to where the bytes are.
 const MOST_REDIRECTS: usize = 5;
 
@@ -72,7 +74,7 @@ pub(super) enum Follow {
 
 /// An attempt that failed.
 pub(super) struct Failure {
-    pub(super) error: RegistryError,
+    pub(super) error: Box<RegistryError>,
     /// How long the server asks us to wait.
     pub(super) asked: Option<Duration>,
     /// Whether another attempt may be made; not after one that made several itself.
@@ -81,7 +83,7 @@ pub(super) struct Failure {
 
 impl From<RegistryError> for Failure {
     fn from(error: RegistryError) -> Failure {
-        Failure { error, asked: None, is_final: false }
+        Failure { error: Box::new(error), asked: None, is_final: false }
     }
 }
 
@@ -99,6 +101,50 @@ pub(super) struct Answer {
     pub(super) body: Bytes,
     /// The URL that answered, after redirects.
     pub(super) url: Url,
+}
+
+/// The time that one request may take, over all its tries.
+#[derive(Debug)]
+pub(super) struct Budget {
+    whole: Duration,
+    left: Mutex<Duration>,
+}
+
+impl Budget {
+    pub(super) fn new(whole: Duration) -> Budget {
+        Budget { whole, left: Mutex::new(whole) }
+    }
+
+    fn left(&self) -> Duration {
+        *self.left.lock().expect("no panic happens while it is held")
+    }
+
+    fn is_spent(&self) -> bool {
+        self.left().is_zero()
+    }
+
+    fn spend(&self, time: Duration) {
+        let mut left = self.left.lock().expect("no panic happens while it is held");
+        *left = left.saturating_sub(time);
+    }
+
+    /// Does `work` in what is left, and in no more than half of the whole: one answer that never
+    /// comes leaves time for another try.
+    pub(super) async fn within<T, E: From<RegistryError>>(
+        &self,
+        line: impl Fn() -> RequestLine,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let allowed = self.left().min(self.whole / 2);
+        let started = Instant::now();
+        let result = tokio::time::timeout(allowed, work).await;
+        self.spend(started.elapsed());
+        result.unwrap_or_else(|_| {
+            let after = if self.is_spent() { self.whole } else { allowed };
+            let after = Duration::from_millis(u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
+            Err(RegistryError::TimedOut { request: line(), after }.into())
+        })
+    }
 }
 
 impl Call<'_> {
@@ -120,7 +166,7 @@ impl Wire {
             .parse()
             .map_err(|e| RegistryError::Settings(format!("`{host}` makes no URL ({e})")))?;
         Ok(Wire {
-            clients: Clients::new(&base, settings.trust.clone()),
+            clients: Clients::new(&base, settings.trust.clone(), &settings.token_realm_hosts),
             auth: Auth::new(host.clone(), settings.keychain.clone(), settings.access),
             permits: Semaphore::new(settings.concurrency.max(1)),
             quiet_until: Mutex::new(None),
@@ -144,45 +190,50 @@ impl Wire {
     /// become errors once repeating did not help. 404 is an answer.
     pub(super) async fn send(&self, counter: &AtomicU64, call: &Call<'_>) -> Result<Answer, RegistryError> {
         let span = tracing::debug_span!("request", method = %call.method, url = %super::error::shown(&call.url));
-        let attempt = |within| self.once(counter, call, within);
-        self.repeat(|error| call.may_repeat(error), attempt).instrument(span).await
+        let budget = Budget::new(self.settings.deadline);
+        let attempt = || self.once(counter, call, &budget);
+        self.repeat(&budget, |error| call.may_repeat(error), attempt).instrument(span).await
     }
 
-    /// Does `attempt` until it succeeds, fails for good, or has used up its tries or its time. An
-    /// attempt is told how long it may take.
+    /// Does `attempt` until it succeeds, fails for good, or has used up its tries or its time.
     ///
     /// Waits between tries are drawn at random up to a bound that doubles (full jitter), or as
     /// long as the server asks (`Retry-After`), which does not count as our time.
     pub(super) async fn repeat<T, F>(
         &self,
+        budget: &Budget,
         may_repeat: impl Fn(&RegistryError) -> bool,
-        attempt: impl Fn(Duration) -> F,
+        attempt: impl Fn() -> F,
     ) -> Result<T, RegistryError>
     where
         F: Future<Output = Result<T, Failure>>,
     {
-        let Retry { attempts, .. } = self.settings.retry;
-        let mut left = self.settings.deadline;
-        let mut number = 0;
-        loop {
-            number += 1;
-            let started = Instant::now();
-            let Failure { error, asked, is_final } = match attempt(left.min(self.settings.deadline / 2)).await {
+        let retry = self.settings.retry;
+        let mut patience = LONGEST_WAIT;
+        for number in 1.. {
+            let Failure { error, asked, is_final } = match attempt().await {
                 Ok(value) => return Ok(value),
                 Err(failure) => failure,
             };
-            left = left.saturating_sub(started.elapsed());
-            if is_final || number >= attempts || left.is_zero() || !may_repeat(&error) {
-                return Err(error);
+            let asked = asked.filter(|wait| !wait.is_zero());
+            let wait =
+                asked.unwrap_or_else(|| retry.pause(number, matches!(*error, RegistryError::RateLimited { .. })));
+            let has_time = if asked.is_some() { wait <= patience } else { wait < budget.left() };
+            if is_final || number >= retry.attempts || !has_time || budget.is_spent() || !may_repeat(&error) {
+                return Err(*error);
             }
-            let wait = asked.unwrap_or_else(|| {
-                let wait = self.settings.retry.pause(number, matches!(error, RegistryError::RateLimited { .. }));
-                left = left.saturating_sub(wait);
-                wait
-            });
-            tracing::info!(waited_ms = wait.as_millis(), attempt = number, "{error}; trying again");
+            match asked {
+                Some(_) => patience -= wait,
+                None => budget.spend(wait),
+            }
+            if wait >= NOTABLE_WAIT {
+                tracing::warn!(waits_ms = wait.as_millis(), attempt = number, "{error}; trying again in {wait:.0?}");
+            } else {
+                tracing::info!(waits_ms = wait.as_millis(), attempt = number, "{error}; trying again");
+            }
             tokio::time::sleep(wait).await;
         }
+        unreachable!("there is always one more number")
     }
 
     fn keep_quiet(&self, wait: Duration) {
@@ -191,65 +242,70 @@ impl Wire {
         *quiet = Some(quiet.map_or(until, |known| known.max(until)));
     }
 
-    async fn wait_for_quiet(&self) {
-        let until = *self.quiet_until.lock().expect("no panic happens while it is held");
-        if let Some(until) = until {
-            tokio::time::sleep_until(until.into()).await;
+    fn quiet_until(&self) -> Option<Instant> {
+        *self.quiet_until.lock().expect("no panic happens while it is held")
+    }
+
+    /// A place among the requests under way, once the registry may be asked again.
+    async fn permit(&self) -> SemaphorePermit<'_> {
+        loop {
+            if let Some(until) = self.quiet_until() {
+                tokio::time::sleep_until(until.into()).await;
+            }
+            let permit = self.permits.acquire().await.expect("the semaphore is never closed");
+            if self.quiet_until().is_none_or(|until| until <= Instant::now()) {
+                return permit;
+            }
         }
     }
 
     /// One attempt: authorised as far as we know how, and once more if the registry wants more.
-    async fn once(&self, counter: &AtomicU64, call: &Call<'_>, within: Duration) -> Result<Answer, Failure> {
-        let pass = self.auth.pass(self, counter, call).await.map_err(Failure::last)?;
-        let mut answer = self.follow_within(within, counter, call, pass.authorization()).await?;
+    async fn once(&self, counter: &AtomicU64, call: &Call<'_>, budget: &Budget) -> Result<Answer, Failure> {
+        let mut pass = self.auth.pass(self, counter, call).await.map_err(Failure::last)?;
+        let mut answer = self.follow_within(budget, counter, call, pass.authorization()).await?;
 
         if answer.status == StatusCode::UNAUTHORIZED && same_origin(&answer.url, &self.base) {
-            let better = self.auth.answer(self, counter, call, &answer, pass).await.map_err(Failure::last)?;
-            answer = self.follow_within(within, counter, call, Some(&better)).await?;
-        } else {
-            pass.was_enough().await;
+            let is_better = self.auth.improve(self, counter, call, &answer, &mut pass).await.map_err(Failure::last)?;
+            if is_better {
+                answer = self.follow_within(budget, counter, call, pass.authorization()).await?;
+            }
         }
-        let judged = self.judge(call, answer);
-        if let Err(Failure { asked: Some(wait), .. }) = &judged {
-            self.keep_quiet(*wait);
-        }
-        judged
+        self.auth.learn(self, call, pass, &answer).await.map_err(Failure::last)?;
+        self.judge(call, answer)
     }
 
     fn judge(&self, call: &Call<'_>, answer: Answer) -> Result<Answer, Failure> {
         let request = call.line();
         let refusal = read_refusal(&answer);
-        let asked = retry_after(&answer.headers, SystemTime::now());
         let is_own = same_origin(&answer.url, &self.base);
         let error = match answer.status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if is_own && !is_immutable(&refusal) => {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if !is_own => {
+                RegistryError::StorageRefused { request, refusal }
+            }
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if !is_immutable(&refusal) => {
                 let (needed, repository) = (self.settings.access.as_str(), call.path.to_owned());
                 RegistryError::Denied { request, refusal, needed, repository }
             }
-            // The signed URL of an object store has expired; the registry makes a new one.
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if !is_own => RegistryError::Failed {
-                request,
-                refusal: Refusal { status: StatusCode::SERVICE_UNAVAILABLE, ..refusal },
-            },
             StatusCode::TOO_MANY_REQUESTS => RegistryError::RateLimited { request, refusal },
             status if is_temporary(status) => RegistryError::Failed { request, refusal },
             _ => return Ok(answer),
         };
-        Err(Failure { error, asked, is_final: false })
+        let asked = retry_after(&answer.headers, SystemTime::now()).filter(|_| error.may_pass());
+        if let Some(wait) = asked.filter(|_| is_own) {
+            self.keep_quiet(wait);
+        }
+        Err(Failure { asked, ..Failure::from(error) })
     }
 
     async fn follow_within(
         &self,
-        within: Duration,
+        budget: &Budget,
         counter: &AtomicU64,
         call: &Call<'_>,
         authorization: Option<&HeaderValue>,
     ) -> Result<Answer, RegistryError> {
-        self.wait_for_quiet().await;
-        match tokio::time::timeout(within, self.follow(counter, call, authorization)).await {
-            Ok(result) => result,
-            Err(_) => Err(RegistryError::TimedOut { request: call.line(), after: within }),
-        }
+        let _permit = self.permit().await;
+        budget.within(|| call.line(), self.follow(counter, call, authorization)).await
     }
 
     /// Sends a request and goes where the answer sends us, as far as that is allowed.
@@ -269,20 +325,30 @@ impl Wire {
                 return Ok(answer);
             };
             let refused = |target: String, why| RegistryError::RedirectRefused { request: call.line(), target, why };
-            let target = url.join(&location).map_err(|_| refused(String::new(), "it is not a URL"))?;
+            let target = url.join(&location).map_err(|_| refused("nowhere".to_owned(), "that is not a URL"))?;
             let shown = super::error::shown(&target);
             let stays = same_origin(&self.base, &target);
+            if let Err(why) = check_given(&self.base, self.clients.reach(), &target) {
+                return Err(refused(shown, why));
+            }
             match call.follow {
                 Follow::Nowhere => return Err(refused(shown, "what is written must not be sent elsewhere")),
-                Follow::SameOrigin if !stays => return Err(refused(shown, "manifests come from the registry itself")),
+                Follow::SameOrigin if !stays => return Err(refused(shown, self.why_at_home(&target))),
                 Follow::SameOrigin | Follow::Anywhere => {}
             }
-            check_given(&self.base, self.clients.reach(), &target).map_err(|why| refused(shown, why))?;
             at_home &= stays;
             url = target;
         }
         let target = super::error::shown(&url);
         Err(RegistryError::RedirectRefused { request: call.line(), target, why: "there were too many before it" })
+    }
+
+    fn why_at_home(&self, target: &Url) -> &'static str {
+        if self.base.scheme() == "http" && target.scheme() == "https" && self.base.host_str() == target.host_str() {
+            "the registry is at home behind TLS; do not ask for plain HTTP"
+        } else {
+            "tags and manifests come from the registry itself"
+        }
     }
 
     /// One request and its answer, read up to the limit.
@@ -293,7 +359,6 @@ impl Wire {
         url: Url,
         authorization: Option<&HeaderValue>,
     ) -> Result<Answer, RegistryError> {
-        let _permit = self.permits.acquire().await.expect("the semaphore is never closed");
         let client = if same_origin(&self.base, &url) { self.clients.own()? } else { self.clients.foreign()? };
         let mut request = client.request(call.method.clone(), url.clone()).header(ACCEPT_ENCODING, "identity");
         if !call.accept.is_empty() {

@@ -8,6 +8,8 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use reqwest::Url;
 
+use crate::model::Host;
+
 /// How private an address is. What a server names may be at most as private as the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
@@ -73,6 +75,20 @@ fn embedded_v4(v6: Ipv6Addr) -> Option<std::net::Ipv4Addr> {
 pub(super) fn literal_address(url: &Url) -> Option<IpAddr> {
     let host = url.host_str()?;
     host.trim_matches(['[', ']']).parse().ok()
+}
+
+/// Whether a registry's name is one of the public internet: an address in it, or a name below a
+/// domain that anybody can register under. What such a name leads to may be private all the same.
+pub fn is_public(host: &Host) -> bool {
+    let Ok(url) = Url::parse(&format!("https://{}", host.api())) else {
+        return false;
+    };
+    let name = url.host_str().unwrap_or("");
+    let is_known = |name: &str| psl::suffix(name.as_bytes()).is_some_and(|suffix| suffix.is_known());
+    match literal_address(&url) {
+        Some(address) => Reach::of(address) == Reach::Public,
+        None => is_known(name) && name.contains('.') && !name.ends_with(".home.arpa"),
+    }
 }
 
 /// Whether two URLs are of one scheme, host and port.
@@ -147,6 +163,26 @@ mod tests {
 
     fn url(text: &str) -> Url {
         text.parse().expect("a URL")
+    }
+
+    #[test]
+    fn a_name_is_public_if_anybody_could_have_registered_it() {
+        let is_public = |host: &str| is_public(&host.parse().expect("a host"));
+        for host in ["docker.io", "quay.io:443", "registry.example.co.uk", "8.8.8.8:5000", "[2001:db8::1]"] {
+            assert!(is_public(host), "{host}");
+        }
+        for host in [
+            "localhost",
+            "registry",
+            "registry:5000",
+            "registry.internal",
+            "r.lan",
+            "10.0.0.7",
+            "[fd00::1]:80",
+            "r.svc.cluster.local",
+        ] {
+            assert!(!is_public(host), "{host}");
+        }
     }
 
     #[test]

@@ -131,7 +131,7 @@ fn the_version_and_features_of_windows_come_from_the_config() {
     });
     let mut job = job(&[]);
     job.tag = tag("1.2");
-    let plan = plan(&job, &Seen { observed: vec![windows], published: BTreeMap::new() }, &Policy::default());
+    let plan = plan(&job, &Seen { observed: vec![windows], ..Seen::default() }, &Policy::default());
     let bytes = String::from_utf8_lossy(pushed(&plan).bytes());
     let platform =
         r#""platform":{"os":"windows","architecture":"amd64","os.version":"10.0.20348.2700","os.features":["win32k"]}"#;

@@ -1,6 +1,7 @@
 //! What is served now, and whether it may be replaced.
 
 use super::*;
+use crate::model::Last;
 
 fn both() -> [Observation; 2] {
     [image("amd64-xenial", "linux/amd64"), image("arm64-xenial", "linux/arm64")]
@@ -171,6 +172,7 @@ fn further_tags_are_written_only_where_they_differ() {
     let seen = |tags: &[&str]| Seen {
         observed: both().to_vec(),
         published: tags.iter().map(|text| (tag(text), served(&first))).collect(),
+        ..Seen::default()
     };
     let job = job(&["16.04", "lts"]);
     let of = |tags: &[&str]| told(&plan(&job, &seen(tags), &Policy::default()));
@@ -182,7 +184,11 @@ fn further_tags_are_written_only_where_they_differ() {
 #[test]
 fn a_further_tag_is_protected_like_the_plain_one() {
     let published = BTreeMap::from([(tag("lts"), index_of(&["linux/amd64", "linux/arm64", "linux/s390x"]))]);
-    let plan = plan(&job(&["lts"]), &Seen { observed: both().to_vec(), published }, &Policy::default());
+    let plan = plan(
+        &job(&["lts"]),
+        &Seen { observed: both().to_vec(), published, last: None, frozen: None },
+        &Policy::default(),
+    );
     insta::assert_snapshot!(told(&plan), @r"
     hold
     no, removal: lts: `lts` serves linux/s390x now, and would no longer
@@ -194,10 +200,53 @@ fn a_further_tag_is_protected_like_the_plain_one() {
 fn an_index_never_replaces_what_it_is_made_of() {
     let published =
         BTreeMap::from([(tag("amd64-xenial"), Published { digest: digest("amd64-xenial"), content: Content::Image })]);
-    let plan = plan(&job(&["amd64-xenial"]), &Seen { observed: both().to_vec(), published }, &taking_over());
+    let plan = plan(
+        &job(&["amd64-xenial"]),
+        &Seen { observed: both().to_vec(), published, last: None, frozen: None },
+        &taking_over(),
+    );
     insta::assert_snapshot!(told(&plan), @r"
     hold
     no, self-feeding: amd64-xenial: `amd64-xenial` is one of the architecture tags that the index is made of
       hint: publish under another tag
     ");
+}
+
+#[test]
+fn a_roll_back_by_hand_stands_until_an_image_changes() {
+    let first = decide(&both(), &Policy::default());
+    let mut newer = both().to_vec();
+    newer[0] = image_like("amd64-xenial", "linux/amd64", "another amd64");
+    let second = decide(&newer, &Policy::default());
+    let Decision::Push(push) = &second.decision else { panic!("two images are pushed") };
+    let sources = newer.iter().filter_map(|o| Some((o.arch_tag.tag.clone(), o.digest.clone()?))).collect();
+    let last = Some(Last { digest: push.index.digest().clone(), sources });
+
+    let back = |observed: &[Observation]| {
+        let published = BTreeMap::from([(tag("xenial"), served(&first))]);
+        let seen = Seen { observed: observed.to_vec(), published, last: last.clone(), frozen: None };
+        told(&plan(&job(&[]), &seen, &Policy::default()))
+    };
+    insta::assert_snapshot!(back(&newer), @r"
+    hold
+    no, rolled-back: xenial: `xenial` was put back to sha256:c635724f815a, and its images are still those that sha256:b91eb3fe292b is made of
+      hint: push a new image, or release the tag
+    ");
+    let mut newest = newer.clone();
+    newest[1] = image_like("arm64-xenial", "linux/arm64", "another arm64");
+    assert_eq!(back(&newest), "push xenial: linux/amd64 linux/arm64\n");
+}
+
+#[test]
+fn a_roll_back_that_a_person_asked_for_stands_until_an_image_changes() {
+    let older = decide(&[both()[0].clone()], &Policy::default());
+    let frozen = Some(both().iter().filter_map(|o| Some((o.arch_tag.tag.clone(), o.digest.clone()?))).collect());
+    let decide = |observed: &[Observation]| {
+        let published = BTreeMap::from([(tag("xenial"), served(&older))]);
+        let seen = Seen { observed: observed.to_vec(), published, last: None, frozen: frozen.clone() };
+        plan(&job(&[]), &seen, &Policy::default()).decision
+    };
+    assert_eq!(decide(&both()), Decision::Hold);
+    let newer = [both()[0].clone(), image_like("arm64-xenial", "linux/arm64", "another arm64")];
+    assert!(matches!(decide(&newer), Decision::Push(_)));
 }

@@ -47,6 +47,25 @@ pub enum Credentials {
     RegistryToken(SecretString),
 }
 
+impl PartialEq for Credentials {
+    /// For telling whether settings changed; nothing that somebody sent is compared by it.
+    fn eq(&self, other: &Credentials) -> bool {
+        match (self, other) {
+            (Self::Anonymous, Self::Anonymous) => true,
+            (Self::Basic { username, password }, Self::Basic { username: other, password: others }) => {
+                username == other && password.expose_secret() == others.expose_secret()
+            }
+            (Self::IdentityToken { username, token }, Self::IdentityToken { username: other, token: others }) => {
+                username == other && token.expose_secret() == others.expose_secret()
+            }
+            (Self::RegistryToken(token), Self::RegistryToken(others)) => {
+                token.expose_secret() == others.expose_secret()
+            }
+            _ => false,
+        }
+    }
+}
+
 impl Credentials {
     /// The value of an `Authorization` header for Basic authentication, in UTF-8.
     ///
@@ -75,12 +94,12 @@ impl Credentials {
 }
 
 /// Every login we may use, and the only way to ask for one.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Keychain {
     source: Source,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 enum Source {
     Nothing,
     Given(Credentials),
@@ -196,7 +215,7 @@ async fn might_know(environment: &Environment, wanted: &Wanted) -> bool {
 /// The few variables and folders that decide where logins are looked for.
 ///
 /// Read once, by the command line; everything below takes it as a value.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Environment {
     /// `REGISTRY_AUTH_FILE`: when set, the only file there is, and it need not exist.
     pub registry_auth_file: Option<PathBuf>,

@@ -121,6 +121,17 @@ impl Cli {
         self
     }
 
+    /// Where a file of its home is.
+    pub fn home_path(&self, path: &str) -> PathBuf {
+        self.home.path().join(path)
+    }
+
+    /// A variable that names a place in its home.
+    pub fn env_home(self, name: &str, path: &str) -> Cli {
+        let place = self.home_path(path);
+        self.env(name, place)
+    }
+
     /// Runs it to its end.
     pub async fn run(self) -> Ran {
         self.spawn().wait().await

@@ -5,6 +5,7 @@
 
 pub mod auth;
 pub mod cli;
+pub mod desk;
 pub mod elsewhere;
 pub mod fault;
 pub mod image;
@@ -19,6 +20,7 @@ pub mod tls;
 
 pub use auth::{Auth, Bearer, User};
 pub use cli::{Cli, Ran, Running, onetag};
+pub use desk::Desk;
 pub use elsewhere::Elsewhere;
 pub use fault::{Play, When};
 pub use image::{Built, Image};

@@ -1,0 +1,3 @@
+//! The long-running process: deliveries and polls in, published tags out.
+
+pub mod settings;

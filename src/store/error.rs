@@ -1,0 +1,117 @@
+//! What can go wrong between this program and its database, and what the reader can do about it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Why something could not be stored or read.
+///
+/// Whatever the variant: a call that returned an error stored nothing that the caller may rely on.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// Text that names no database this program can use. The text may hold a password: only its
+    /// scheme is kept.
+    #[error("`{scheme}` is not a database address: expected `sqlite://` and the path of a file")]
+    Address {
+        /// What stood before the first `:`.
+        scheme: String,
+    },
+    /// No space is left where the database is.
+    #[error("`{}` cannot grow: the disk is full", path.display())]
+    Full {
+        /// The database file.
+        path: PathBuf,
+    },
+    /// The file, its folder or the file system cannot be written.
+    #[error("`{}` cannot be written", path.display())]
+    ReadOnly {
+        /// The file that was to be written.
+        path: PathBuf,
+    },
+    /// Another program keeps the database locked.
+    #[error("`{}` is locked by another program", path.display())]
+    Locked {
+        /// The database file.
+        path: PathBuf,
+    },
+    /// Another `onetag` uses the same file.
+    #[error("`{}` is in use by another onetag", path.display())]
+    InUse {
+        /// The database file.
+        path: PathBuf,
+    },
+    /// The file is damaged, or no database at all.
+    #[error("`{}` is damaged: {detail}", path.display())]
+    Corrupt {
+        /// The database file.
+        path: PathBuf,
+        /// What the database engine found.
+        detail: String,
+    },
+    /// A later version of this program wrote the file.
+    #[error("`{}` has schema {found}, and this onetag knows schemas up to {known}", path.display())]
+    Newer {
+        /// The database file.
+        path: PathBuf,
+        /// The schema in the file.
+        found: i64,
+        /// The latest schema known here.
+        known: i64,
+    },
+    /// The file is another program's database.
+    #[error("`{}` is a database of another program", path.display())]
+    Foreign {
+        /// The database file.
+        path: PathBuf,
+    },
+    /// The file would be on a network file system, whose locks and syncs cannot be relied on.
+    #[error("`{}` is on a network file system ({kind})", path.display())]
+    Network {
+        /// The database file.
+        path: PathBuf,
+        /// The kind of file system, as the kernel names it.
+        kind: String,
+    },
+    /// The file was moved or deleted while it was in use.
+    #[error("`{}` was moved or deleted while in use", path.display())]
+    Moved {
+        /// The database file.
+        path: PathBuf,
+    },
+    /// The database took too long; whether it still stores what was asked is unknown.
+    #[error("the database did not answer in time")]
+    Slow,
+    /// The store was closed.
+    #[error("the database is closed")]
+    Closed,
+    /// Anything else, with what was being done.
+    #[error("cannot {request}")]
+    Other {
+        /// What was being done.
+        request: &'static str,
+        /// What the database engine or the operating system said.
+        source: Arc<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl StoreError {
+    /// What the reader can do about it, if anything; printed after the chain as `hint: ...`.
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Address { .. } => "for example `sqlite://onetag.db`, or `sqlite:///var/lib/onetag/onetag.db`",
+            Self::Full { .. } => "make space; deliveries are refused and sent again by their senders until then",
+            Self::ReadOnly { .. } => "the folder must be writable by this user, for the file and two files beside it",
+            Self::Locked { .. } => "end the other program's transaction, or stop it",
+            Self::InUse { .. } => "stop the other one, or give this one a database of its own",
+            Self::Corrupt { .. } => {
+                "restore a backup, or move the file and its `-wal` and `-shm` away and start again: only history is lost, tags are found by scanning"
+            }
+            Self::Newer { .. } => "run the onetag that wrote it, or a newer one",
+            Self::Foreign { .. } => "name another file",
+            Self::Network { .. } => "name a file on a local disk",
+            Self::Moved { .. } => "start onetag again",
+            Self::Slow => "look at the disk's load",
+            Self::Closed | Self::Other { .. } => return None,
+        })
+    }
+}
