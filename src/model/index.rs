@@ -169,6 +169,19 @@ impl Index {
         Index { kind, digest: Digest::of(&bytes), bytes, children }
     }
 
+    /// An index as it was written before, byte for byte; none if the bytes are not one.
+    pub fn written_before(media_type: &str, bytes: Vec<u8>) -> Option<Index> {
+        #[derive(Deserialize)]
+        struct Written {
+            manifests: Vec<Descriptor>,
+        }
+        let kind = [IndexKind::Oci, IndexKind::Docker].into_iter().find(|kind| kind.media_type() == media_type)?;
+        let written: Written = serde_json::from_slice(&bytes).ok()?;
+        let images = written.manifests.into_iter().filter_map(|entry| Some((entry.digest, entry.platform?)));
+        let children = images.filter(|(_, platform)| !platform.is_unknown()).collect();
+        Some(Index { kind, digest: Digest::of(&bytes), bytes: Bytes::from(bytes), children })
+    }
+
     /// Which kind it is, and so its media type.
     pub fn kind(&self) -> IndexKind {
         self.kind

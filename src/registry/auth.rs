@@ -22,7 +22,7 @@ use super::Access;
 use super::challenge::{self, Challenge};
 use super::credentials::{Credentials, CredentialsError, Keychain};
 use super::error::{Kind, Refusal, RegistryError, RequestLine, is_temporary, shown};
-use super::send::{Answer, Budget, Call, Failure, Wire, read};
+use super::send::{Answer, Budget, Call, Failure, Wire};
 use super::token::{Asked, LONGEST_TOKEN_ANSWER};
 use super::url::{check_realm, same_origin};
 use super::wire::read_refusal;
@@ -53,6 +53,9 @@ struct State {
     way: Way,
     /// Whether a request went ahead without a login to find the way.
     was_scouted: bool,
+    /// Where there might be a login. Files are looked through once: they only decide who goes
+    /// first, and a challenge is answered with what they hold by then.
+    expects_login: HashMap<String, bool>,
     tokens: HashMap<String, Token>,
     refused: HashMap<String, (Instant, Refusal)>,
 }
@@ -142,7 +145,13 @@ impl Auth {
             Way::Nothing => Ok((None, Standing::Proven)),
             Way::Unknown if state.was_scouted => Ok((None, Standing::Tried)),
             Way::Unknown => {
-                let expects_login = self.keychain.knows(self.host.as_str(), call.path).await;
+                let expects_login = match state.expects_login.get(call.path) {
+                    Some(known) => *known,
+                    None => {
+                        let found = self.keychain.knows(self.host.as_str(), call.path).await;
+                        *state.expects_login.entry(call.path.to_owned()).or_insert(found)
+                    }
+                };
                 Ok((None, if expects_login { Standing::Untried } else { Standing::Proven }))
             }
             way => {
@@ -249,7 +258,7 @@ impl Auth {
         let budget = &Budget::new(wire.settings.deadline);
         let once = || async move {
             let request = wire.clients.own()?.get(url.clone());
-            let reading = read(counter, request, line, url, LONGEST_TOKEN_ANSWER);
+            let reading = wire.read(counter, request, line, url, LONGEST_TOKEN_ANSWER);
             let root = budget.within(|| line.clone(), reading).await?;
             if is_temporary(root.status) {
                 let refusal = read_refusal(&root);

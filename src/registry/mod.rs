@@ -13,6 +13,7 @@ pub mod credentials;
 mod error;
 mod json;
 mod link;
+mod pace;
 mod send;
 mod token;
 mod url;
@@ -33,6 +34,7 @@ pub use client::Trust;
 use credentials::Keychain;
 pub use error::{Kind, Refusal, RegistryError, RequestLine};
 use link::Next;
+pub use pace::{Observed, Observer, Rate};
 use send::{Answer, Call, Follow, Wire, is_immutable};
 pub use url::is_public;
 use wire::{ACCEPT_MANIFESTS, TagEntry, TagPage, read_refusal};
@@ -68,6 +70,10 @@ pub struct Settings {
     pub retry: Retry,
     /// How long one request may take in all, tries and waits of our own included.
     pub deadline: Duration,
+    /// The most requests in a while, if there is a bound.
+    pub rate: Option<Rate>,
+    /// Who is told of every request.
+    pub observer: Observer,
 }
 
 impl Settings {
@@ -82,6 +88,8 @@ impl Settings {
             concurrency: 32,
             retry: Retry::default(),
             deadline: Duration::from_secs(60),
+            rate: None,
+            observer: Observer::default(),
         }
     }
 }

@@ -20,6 +20,7 @@ use super::Settings;
 use super::auth::Auth;
 use super::client::Clients;
 use super::error::{Refusal, RegistryError, RequestLine, is_temporary};
+use super::pace::{Observed, Pace};
 use super::url::{check_given, same_origin};
 use super::wire::read_refusal;
 use crate::model::Host;
@@ -41,6 +42,8 @@ pub(super) struct Wire {
     permits: Semaphore,
     /// Until when the registry asked to be left alone.
     quiet_until: Mutex<Option<Instant>>,
+    /// How fast it may be asked.
+    pace: Option<Pace>,
     /// Whether it refused an OCI index and took a Docker list instead.
     pub(super) wants_docker_lists: AtomicBool,
 }
@@ -170,6 +173,7 @@ impl Wire {
             auth: Auth::new(host.clone(), settings.keychain.clone(), settings.access),
             permits: Semaphore::new(settings.concurrency.max(1)),
             quiet_until: Mutex::new(None),
+            pace: settings.rate.map(Pace::new),
             wants_docker_lists: AtomicBool::new(false),
             settings,
             base,
@@ -305,6 +309,7 @@ impl Wire {
         authorization: Option<&HeaderValue>,
     ) -> Result<Answer, RegistryError> {
         let _permit = self.permit().await;
+        self.wait_for_turn().await;
         budget.within(|| call.line(), self.follow(counter, call, authorization)).await
     }
 
@@ -373,12 +378,36 @@ impl Wire {
         if let Some((body, media_type)) = &call.body {
             request = request.header(CONTENT_TYPE, *media_type).body(body.clone());
         }
-        read(counter, request, &call.line(), &url, call.limit_bytes).await
+        self.read(counter, request, &call.line(), &url, call.limit_bytes).await
+    }
+
+    /// Sends a prepared request, reads its answer up to `limit_bytes`, and tells who wants to know.
+    pub(super) async fn read(
+        &self,
+        counter: &AtomicU64,
+        request: reqwest::RequestBuilder,
+        line: &RequestLine,
+        url: &Url,
+        limit_bytes: u64,
+    ) -> Result<Answer, RegistryError> {
+        let result = read(counter, request, line, url, limit_bytes).await;
+        let status = result.as_ref().map_or(0, |answer| answer.status.as_u16());
+        self.settings.observer.tell(Observed::Answer(status));
+        result
+    }
+
+    /// Waits for this request's turn, where the registry is to be asked only so often.
+    async fn wait_for_turn(&self) {
+        let wait = self.pace.as_ref().map_or(Duration::ZERO, |pace| pace.turn(Instant::now()));
+        if !wait.is_zero() {
+            self.settings.observer.tell(Observed::Waited(wait));
+            tokio::time::sleep(wait).await;
+        }
     }
 }
 
 /// Sends a prepared request and reads its answer up to `limit_bytes`.
-pub(super) async fn read(
+async fn read(
     counter: &AtomicU64,
     request: reqwest::RequestBuilder,
     line: &RequestLine,

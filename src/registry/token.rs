@@ -14,7 +14,7 @@ use serde::Deserialize;
 use super::auth::{AuthError, LONGEST_LIFE, SHORTEST_LIFE, failed, secret_header};
 use super::credentials::Credentials;
 use super::error::{RegistryError, RequestLine, shown};
-use super::send::{Answer, Budget, Call, Failure, Wire, read, retry_after};
+use super::send::{Answer, Budget, Call, Failure, Wire, retry_after};
 use super::url::{check_realm, same_origin};
 use super::wire::read_refusal;
 
@@ -95,7 +95,7 @@ impl Asked<'_> {
             if let Some(basic) = basic.as_ref().filter(|_| home) {
                 request = request.header(AUTHORIZATION, secret_header(call, basic.expose_secret())?);
             }
-            let answer = read(counter, request, &line, &url, LONGEST_TOKEN_ANSWER).await.map_err(unreadable(call))?;
+            let answer = wire.read(counter, request, &line, &url, LONGEST_TOKEN_ANSWER).await.map_err(unreadable(call))?;
             let Some(target) = answer.redirect_target() else {
                 return understand(call, &answer, basic.is_some());
             };
@@ -149,7 +149,7 @@ impl Asked<'_> {
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .header(ACCEPT, "application/json")
             .body(body);
-        let answer = read(counter, request, &line, self.realm, LONGEST_TOKEN_ANSWER).await.map_err(unreadable(call))?;
+        let answer = wire.read(counter, request, &line, self.realm, LONGEST_TOKEN_ANSWER).await.map_err(unreadable(call))?;
         understand(call, &answer, true)
     }
 }

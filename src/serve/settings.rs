@@ -22,6 +22,8 @@ use crate::registry;
 pub use format::Format;
 pub use glob::Glob;
 
+pub use crate::registry::Rate;
+
 /// Everything the service is told.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -54,15 +56,6 @@ pub struct RegistrySettings {
     pub client: registry::Settings,
     /// The most requests in a while, if there is a bound.
     pub rate: Option<Rate>,
-}
-
-/// So many requests in so long.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rate {
-    /// How many.
-    pub requests: u32,
-    /// In how long.
-    pub per: Duration,
 }
 
 /// What is done with the repositories of one name.
@@ -148,12 +141,23 @@ pub struct Notify {
 /// Something that is worth telling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Event {
-    /// A plain tag was written.
-    Pushed,
-    /// A plain tag could not be written because of its images or the policy.
+    /// A plain tag was written and is served.
+    Published,
+    /// A plain tag is not written any more, because of its images, the policy or a refusal.
     Held,
-    /// The registry kept failing.
-    Failed,
+    /// A plain tag that was held is as it should be again.
+    Recovered,
+}
+
+impl Event {
+    /// The event as receivers and the configuration call it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Event::Published => "published",
+            Event::Held => "held",
+            Event::Recovered => "recovered",
+        }
+    }
 }
 
 impl Settings {
@@ -206,6 +210,11 @@ impl Rule {
         self.host == *repository.host() && self.name.matches(repository.path())
     }
 
+    /// The repository, if the rule names just one.
+    pub fn repository(&self) -> Option<Repository> {
+        format!("{}/{}", self.host, self.name.literal()?).parse().ok()
+    }
+
     /// Whether `versions` has `plain`, and no other tag brings it along.
     pub fn serves(&self, plain: &Tag) -> bool {
         let is_brought_along = self.also.values().flatten().any(|also| also == plain);
@@ -226,6 +235,20 @@ impl Rule {
     pub fn job(&self, repository: &Repository, plain: &Tag) -> Job {
         let also = self.also.get(plain).cloned().unwrap_or_default();
         Job { repository: repository.clone(), tag: plain.clone(), also }
+    }
+}
+
+impl Notify {
+    /// Whether this is to be told.
+    pub fn wants(&self, event: Event, repository: &Repository) -> bool {
+        let name = repository.to_string();
+        self.events.contains(&event)
+            && (self.repositories.is_empty() || self.repositories.iter().any(|glob| glob.matches(&name)))
+    }
+
+    /// The receiver without its path, which may be a secret.
+    pub fn origin(&self) -> String {
+        self.url.origin().ascii_serialization()
     }
 }
 
