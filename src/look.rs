@@ -245,7 +245,7 @@ impl Lookout {
         &self,
         registry: &Registry,
         manifest: Descriptor,
-        config: Descriptor,
+        config: Box<Descriptor>,
         has_foreign_layers: bool,
         attestations: Vec<Descriptor>,
     ) -> Result<Found, RegistryError> {

@@ -252,7 +252,8 @@ impl Publisher {
                 tokio::time::sleep(self.options.pause * run * run / 2).await;
             }
             let (seen, plan) = tokio::select! {
-                planned = self.look_and_plan(registry, job, known, give_up_waiting) => planned?,
+                // Boxed, since futures that hold futures tire the compiler of whoever calls this.
+                planned = Box::pin(self.look_and_plan(registry, job, known, give_up_waiting)) => planned?,
                 () = self.stop.cancelled() => return Err(PublishError::Interrupted),
             };
             match self.act(registry, job, &seen, plan).await? {

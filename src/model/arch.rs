@@ -218,7 +218,7 @@ impl Words {
         let word = if text.contains('/') {
             let platform: Platform =
                 text.parse().map_err(|_| InvalidArch::Unknown { found: clean(text, 40), near: None })?;
-            self.word_for(&platform).ok_or_else(|| InvalidArch::NoWord { platform })?
+            self.word_for(&platform).ok_or(InvalidArch::NoWord { platform })?
         } else {
             text.to_owned()
         };

@@ -95,7 +95,8 @@ impl Asked<'_> {
             if let Some(basic) = basic.as_ref().filter(|_| home) {
                 request = request.header(AUTHORIZATION, secret_header(call, basic.expose_secret())?);
             }
-            let answer = wire.read(counter, request, &line, &url, LONGEST_TOKEN_ANSWER).await.map_err(unreadable(call))?;
+            let answer =
+                wire.read(counter, request, &line, &url, LONGEST_TOKEN_ANSWER).await.map_err(unreadable(call))?;
             let Some(target) = answer.redirect_target() else {
                 return understand(call, &answer, basic.is_some());
             };
@@ -149,7 +150,8 @@ impl Asked<'_> {
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .header(ACCEPT, "application/json")
             .body(body);
-        let answer = wire.read(counter, request, &line, self.realm, LONGEST_TOKEN_ANSWER).await.map_err(unreadable(call))?;
+        let answer =
+            wire.read(counter, request, &line, self.realm, LONGEST_TOKEN_ANSWER).await.map_err(unreadable(call))?;
         understand(call, &answer, true)
     }
 }

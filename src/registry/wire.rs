@@ -41,7 +41,7 @@ pub enum Document {
     /// An image: where its config is, and whether a layer must be fetched from elsewhere.
     Image {
         /// The config's descriptor.
-        config: Descriptor,
+        config: Box<Descriptor>,
         /// Whether a layer names hosts to fetch it from.
         has_foreign_layers: bool,
     },
@@ -142,7 +142,7 @@ fn read_index(manifest: AnyManifest) -> Result<Document, Unfit> {
 }
 
 fn read_image(manifest: AnyManifest) -> Result<Document, Unfit> {
-    let config: Option<Descriptor> = match manifest.config {
+    let config: Option<Box<Descriptor>> = match manifest.config {
         None => None,
         Some(value) => serde_json::from_value(value).map_err(|error| malformed(&error))?,
     };

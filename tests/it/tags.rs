@@ -195,6 +195,29 @@ async fn an_immutable_further_tag_does_not_undo_the_plain_one() {
 }
 
 #[tokio::test]
+async fn a_refusal_that_does_not_say_why_is_a_failure_and_is_tried_once() {
+    let registry = FakeRegistry::with_xenial().await;
+    registry.set_options(|options| options.immutable = Some(Immutable::NotAllowed));
+    registry.push_image("ubuntu:arm64-xenial", "linux/arm64");
+    let told = publish(&registry, &[]).await;
+    assert_eq!((told.ran.code, told.codes("hold")), (5, vec!["registry-failed"]), "{:#}", told.json);
+    assert_eq!(registry.writes(), 1);
+    assert_eq!(registry.platforms("ubuntu:xenial"), ["linux/amd64"]);
+}
+
+#[tokio::test]
+async fn a_further_tag_that_is_denied_is_not_told_as_nothing_written() {
+    let registry = FakeRegistry::with_xenial().await;
+    registry.push_image("ubuntu:arm64-xenial", "linux/arm64");
+    registry.on(When::kind(Kind::PutManifest).tag("lts"), Play::error(403, "DENIED", "not this one"));
+    let told = publish(&registry, &["--also", "lts"]).await;
+    assert_eq!(told.ran.code, 4);
+    assert_eq!(registry.platforms("ubuntu:xenial"), ["linux/amd64", "linux/arm64"], "the plain tag was written");
+    assert_ne!(told.json["decision"], "held", "{:#}", told.json);
+    assert_eq!(told.codes("hold"), ["denied"]);
+}
+
+#[tokio::test]
 async fn tags_that_only_look_alike_belong_to_no_version() {
     let registry = FakeRegistry::with_xenial().await;
     for tag in ["amd64", "xenial-arm64", "AMD64-xenial", "amd64x-xenial", "my-arm64-xenial", "arm64-xenial-slim"] {
