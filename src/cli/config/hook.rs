@@ -37,6 +37,9 @@ const FORMATS: [&str; 17] = [
     "msr",
 ];
 
+/// Everything that can be told.
+const EVENTS: [Event; 3] = [Event::Published, Event::Held, Event::Recovered];
+
 /// How a sender can show that it is genuine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
@@ -198,21 +201,15 @@ pub(super) fn read_notify(section: &Section<'_>, place: &Place<'_>) -> Option<No
     let url = section.required("url").and_then(|value| url(value, place));
     let secret = section.required("secret").and_then(|value| place.secret(value));
     let events = section.key("events").map(|value| value.items("a list of events"));
-    let events = events.map_or_else(
-        || vec![Event::Pushed, Event::Held, Event::Failed],
-        |items| items.into_iter().filter_map(event).collect(),
-    );
+    let events = events.map_or(EVENTS.to_vec(), |items| items.into_iter().filter_map(event).collect());
     let repositories = section.key("repositories").map(|value| value.parse_all::<Glob>("a glob"));
     Some(Notify { url: url?, secret: secret?, events, repositories: repositories.unwrap_or_default() })
 }
 
 fn event(value: Value<'_>) -> Option<Event> {
     let text = value.text("an event")?;
-    Some(match value.one_of(text, ["pushed", "held", "failed"].into_iter())? {
-        "pushed" => Event::Pushed,
-        "held" => Event::Held,
-        _ => Event::Failed,
-    })
+    let name = value.one_of(text, EVENTS.iter().map(|event| event.as_str()))?;
+    EVENTS.into_iter().find(|event| event.as_str() == name)
 }
 
 /// A URL, which may be as secret as a password and is not repeated.

@@ -100,7 +100,7 @@ pub(super) const NOTIFY: Kind = Kind {
     keys: &[
         ("url", r#""https://example.com/onetag""#),
         ("secret", r#"{ env = "NOTIFY_SECRET" }"#),
-        ("events", r#"["pushed", "held", "failed"]"#),
+        ("events", r#"["published", "held", "recovered"]"#),
         ("repositories", r#"["registry.example.com/acme/*"]"#),
     ],
 };
