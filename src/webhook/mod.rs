@@ -2,8 +2,9 @@
 //!
 //! Nothing here waits, reads a clock or opens a socket, and nothing here knows HTTP's answers.
 //! What a payload says is a hint, never an instruction: no host, URL or digest of it decides where
-//! anything is read from or written to.
+//! anything is read from or written to. Who may deliver is [`auth`]'s to say, over the same bytes.
 
+pub mod auth;
 mod detect;
 mod format;
 pub mod handshake;

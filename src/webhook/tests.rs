@@ -213,10 +213,15 @@ fn any_headers() -> impl Strategy<Value = HeaderMap> {
 
 /// Everything there is to do with a delivery.
 fn handle(format: Format, headers: &HeaderMap, body: &[u8]) {
+    use auth::{Proof, Secrets, Signature};
     let _ = read(format, headers, body);
     let _ = detect(headers, body);
     let _ = handshake::validation_response(headers, body);
     let _ = handshake::delivery_permission(headers);
+    for signature in [Signature::GitHub, Signature::Gitea, Signature::Artifactory, Signature::Nexus] {
+        let secrets = Secrets::new(vec!["a secret".into()]).expect("a secret");
+        assert!(Proof::Signature(signature, secrets).verify(None, headers, body).is_err());
+    }
 }
 
 proptest! {
