@@ -4,6 +4,7 @@
 //! struct; what it does is elsewhere.
 
 mod console;
+mod hook;
 mod publish;
 mod report;
 mod settings;
@@ -75,6 +76,7 @@ pub struct Cli {
 #[derive(Subcommand, Debug)]
 enum Command {
     Publish(Box<publish::PublishArgs>),
+    Hook(hook::HookArgs),
     /// Print the completion script of a shell
     ///
     /// For bash: `onetag completions bash > /usr/share/bash-completion/completions/onetag`.
@@ -100,6 +102,7 @@ pub fn main() -> ExitCode {
     };
     let result = match cli.command {
         Command::Publish(args) => publish::run(*args),
+        Command::Hook(args) => hook::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "onetag", &mut script);
