@@ -6,6 +6,7 @@
 #[allow(dead_code, reason = "the commands that read it come next")]
 mod config;
 mod console;
+mod hook;
 mod policy;
 mod publish;
 mod report;
@@ -78,6 +79,7 @@ pub struct Cli {
 #[derive(Subcommand, Debug)]
 enum Command {
     Publish(Box<publish::PublishArgs>),
+    Hook(hook::HookArgs),
     /// Print the completion script of a shell
     ///
     /// For bash: `onetag completions bash > /usr/share/bash-completion/completions/onetag`.
@@ -103,6 +105,7 @@ pub fn main() -> ExitCode {
     };
     let result = match cli.command {
         Command::Publish(args) => publish::run(*args),
+        Command::Hook(args) => hook::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "onetag", &mut script);

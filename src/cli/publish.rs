@@ -177,7 +177,7 @@ pub(super) fn run(args: PublishArgs) -> Result<Exit, Refused> {
     let Request { jobs, scope, policy, options } = args.request(&words)?;
     let access = if args.dry_run { Access::Read } else { Access::Publish };
     let settings = args.registry.settings(access)?;
-    let console = args.output.start();
+    let console = args.output.messages.start();
 
     let registry = Registry::new(args.registry.repository.host(), settings).map_err(Refused::configuration)?;
     let lookout = Lookout::new(args.registry.repository.clone(), args.registry.pattern.clone(), words, scope);

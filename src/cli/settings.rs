@@ -75,6 +75,13 @@ pub(super) struct OutputArgs {
     #[arg(long, value_enum, default_value_t, help_heading = "Output")]
     pub(super) output: Output,
 
+    #[command(flatten)]
+    pub(super) messages: MessageArgs,
+}
+
+/// What a command says beside its data.
+#[derive(Args, Debug)]
+pub(super) struct MessageArgs {
     /// Say more on stderr; twice for every request
     #[arg(short, long, action = clap::ArgAction::Count, help_heading = "Output")]
     verbose: u8,
@@ -123,7 +130,7 @@ fn word(text: &str) -> Result<(String, Platform), String> {
     Ok((word.to_owned(), platform.parse().map_err(|error| format!("{error}"))?))
 }
 
-impl OutputArgs {
+impl MessageArgs {
     /// Starts logging, and returns where the rest goes.
     pub(super) fn start(&self) -> Console {
         use tracing_subscriber::EnvFilter;

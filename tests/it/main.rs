@@ -5,6 +5,7 @@
 mod auth;
 mod cli;
 mod demo;
+mod hook;
 mod images;
 mod listing;
 mod network;

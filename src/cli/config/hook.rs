@@ -68,8 +68,8 @@ fn ways(format: Format) -> &'static [Way] {
         }
         Format::Ghcr | Format::Nexus => &[Way::Signature, Way::Url],
         Format::Gitea | Format::Forgejo | Format::Artifactory => &[Way::Signature, Way::Header, Way::Url],
-        Format::Eventgrid => &[Way::Url, Way::Header],
-        Format::Quay | Format::Dockerhub | Format::Alibaba | Format::Msr => &[Way::Url],
+        Format::EventGrid => &[Way::Url, Way::Header],
+        Format::Quay | Format::DockerHub | Format::Alibaba | Format::Msr => &[Way::Url],
         Format::Gar => &[Way::Token, Way::Url],
     }
 }
