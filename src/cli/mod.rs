@@ -3,13 +3,14 @@
 //! stdout has data only; messages, progress and logs go to stderr. A command is a documented
 //! struct; what it does is elsewhere.
 
-#[allow(dead_code, reason = "the commands that read it come next")]
 mod config;
 mod console;
 mod hook;
+mod history;
 mod policy;
 mod publish;
 mod report;
+mod serve;
 mod settings;
 
 use std::process::ExitCode;
@@ -80,6 +81,9 @@ pub struct Cli {
 enum Command {
     Publish(Box<publish::PublishArgs>),
     Hook(hook::HookArgs),
+    Serve(serve::ServeArgs),
+    History(history::HistoryArgs),
+    Rollback(history::RollbackArgs),
     /// Print the completion script of a shell
     ///
     /// For bash: `onetag completions bash > /usr/share/bash-completion/completions/onetag`.
@@ -106,6 +110,9 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Publish(args) => publish::run(*args),
         Command::Hook(args) => hook::run(&args),
+        Command::Serve(args) => serve::run(args),
+        Command::History(args) => history::history(args),
+        Command::Rollback(args) => history::rollback(args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "onetag", &mut script);

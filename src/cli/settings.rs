@@ -133,13 +133,17 @@ fn word(text: &str) -> Result<(String, Platform), String> {
 impl MessageArgs {
     /// Starts logging, and returns where the rest goes.
     pub(super) fn start(&self) -> Console {
+        self.start_at(["warn", "onetag=info", "onetag=debug"])
+    }
+
+    /// The same for a service, whose log is what it has to say.
+    pub(super) fn start_service(&self) -> Console {
+        self.start_at(["warn,onetag=info", "onetag=debug", "onetag=trace"])
+    }
+
+    fn start_at(&self, levels: [&str; 3]) -> Console {
         use tracing_subscriber::EnvFilter;
-        let level = match (self.quiet, self.verbose) {
-            (true, _) => "error",
-            (_, 0) => "warn",
-            (_, 1) => "onetag=info",
-            (_, _) => "onetag=debug",
-        };
+        let level = if self.quiet { "error" } else { levels[usize::from(self.verbose).min(2)] };
         let filter = EnvFilter::builder().parse_lossy(level);
         let color = match self.color {
             Color::Auto => ColorChoice::Auto,

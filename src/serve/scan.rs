@@ -1,0 +1,87 @@
+//! Scanning: what no webhook told.
+//!
+//! Webhooks are a hint and never the truth: senders lose them, and some registries have none. On
+//! start and then regularly, every repository's tags are listed and each plain tag is woken like
+//! by a webhook; a tag that is right costs a HEAD for each of its images and no write.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use super::{App, wake_now};
+use super::settings::Rule;
+use super::setup::Setup;
+use crate::model::{Repository, Tag};
+use crate::store::{Trigger, Wake};
+
+/// Scans every repository when it is due, until told to stop.
+pub(super) async fn run(app: Arc<App>, stop: CancellationToken) {
+    let mut due: BTreeMap<Repository, Instant> = BTreeMap::new();
+    loop {
+        let setup = app.setup();
+        let repositories = repositories(&app, &setup).await;
+        due.retain(|repository, _| repositories.contains(repository));
+        for repository in repositories {
+            let now = Instant::now();
+            if due.get(&repository).is_some_and(|due| *due > now) {
+                continue;
+            }
+            let Some(poll) = setup.settings.rules_for(&repository).map(|rule| rule.poll).min() else {
+                continue;
+            };
+            due.insert(repository.clone(), now + jittered(poll));
+            // Each on its own: a registry that hangs holds up nobody else's scan.
+            tokio::spawn(scan(app.clone(), setup.clone(), repository));
+        }
+        let next = due.values().min().map_or(Duration::from_secs(60), |due| due.saturating_duration_since(Instant::now()));
+        tokio::select! {
+            () = tokio::time::sleep(next.clamp(Duration::from_millis(100), Duration::from_secs(60))) => {}
+            () = app.reloaded() => due.clear(),
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+/// The repositories that rules name, and those that deliveries named for rules with wildcards.
+async fn repositories(app: &App, setup: &Setup) -> BTreeSet<Repository> {
+    let mut repositories: BTreeSet<Repository> = setup.settings.rules.iter().filter_map(Rule::repository).collect();
+    match app.store.repositories().await {
+        Ok(known) => {
+            repositories.extend(known.into_iter().filter(|one| setup.settings.rules_for(one).next().is_some()));
+        }
+        Err(error) => tracing::error!("The known repositories cannot be read: {error}"),
+    }
+    repositories
+}
+
+#[tracing::instrument(skip_all, fields(%repository))]
+async fn scan(app: Arc<App>, setup: Arc<Setup>, repository: Repository) {
+    let Some(registry) = setup.registry(repository.host()) else {
+        return;
+    };
+    let tags = match registry.tags(&repository).await {
+        Ok(tags) => tags,
+        Err(error) => {
+            app.metrics.scan_failed(repository.host());
+            tracing::warn!("`{repository}` could not be scanned: {error}");
+            return;
+        }
+    };
+    let versions: BTreeSet<Tag> =
+        tags.iter().filter_map(|tag| Some(setup.settings.source(&repository, tag)?.1.version)).collect();
+    tracing::debug!(tags = tags.len(), versions = versions.len(), "Scanned `{repository}`");
+    let wakes: Vec<Wake> =
+        versions.into_iter().map(|tag| wake_now(repository.clone(), tag, Trigger::Scan)).collect();
+    for some in wakes.chunks(500) {
+        if let Err(error) = app.store.accept(some.to_vec()).await {
+            tracing::error!("What the scan of `{repository}` found could not be stored: {error}");
+        }
+    }
+}
+
+/// A tenth more or less, so that many repositories do not come due together for ever.
+fn jittered(poll: Duration) -> Duration {
+    poll.mul_f64(0.9 + 0.2 * fastrand::f64())
+}

@@ -1,0 +1,360 @@
+//! Working off what is due: leases, one writer a plain tag, retry of what may pass.
+//!
+//! A registry that hangs holds up its own jobs and nobody else's. A job that panics, or whose
+//! process dies, has used up one of its starts; after five it is parked with its reason.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use futures_util::FutureExt as _;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::App;
+use super::notify::Notice;
+use super::settings::Event;
+use super::setup::Setup;
+use crate::model::text::clean;
+use crate::model::{Digest, Host, Last, Tag};
+use crate::plan::{Code, Reason, Verdict};
+use crate::publish::{Action, Known, Outcome, PublishError};
+use crate::registry::Kind;
+use crate::store::{Act, Changes, Claimed, End, Entry, StoreError, StoredIndex, Trigger, TroubleKind};
+
+/// How long a job may be worked on without a sign of life.
+const LEASE: Duration = Duration::from_secs(120);
+/// How often a sign of life is given.
+const HEARTBEAT: Duration = Duration::from_secs(30);
+/// How many jobs of one registry run at one time.
+const JOBS_A_REGISTRY: usize = 8;
+/// How often a job is started that never ends.
+const MOST_STARTS: u32 = 5;
+/// How long to wait for news before looking whether a job is due.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// How long a job may take in all.
+const LONGEST_JOB: Duration = Duration::from_secs(900);
+
+/// Runs due jobs until told to stop, then lets those that run come to an end.
+pub(super) async fn run(app: Arc<App>, stop: CancellationToken) {
+    let running = Arc::new(Running::default());
+    let tracker = TaskTracker::new();
+    let mut changes = app.store.changes();
+    while !stop.is_cancelled() {
+        let claimed = match app.store.claim(LEASE, &running.busy()).await {
+            Ok(claimed) => claimed,
+            Err(error) => {
+                tracing::error!("No job could be claimed: {error}");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                continue;
+            }
+        };
+        match claimed {
+            Some(claimed) => {
+                let (app, guard) = (app.clone(), running.start(claimed.repository.host()));
+                tracker.spawn(async move {
+                    work(&app, &claimed).await;
+                    drop(guard);
+                });
+            }
+            None => wait(&app, &running, &mut changes, &stop).await,
+        }
+    }
+    tracker.close();
+    tracker.wait().await;
+}
+
+/// Waits until a job is due, one was stored, or one ended.
+async fn wait(app: &App, running: &Running, changes: &mut Changes, stop: &CancellationToken) {
+    let next = app.store.next_due(&running.busy()).await.ok().flatten().unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT);
+    tokio::select! {
+        () = tokio::time::sleep(next) => {}
+        () = changes.next() => {}
+        () = running.ended.notified() => {}
+        () = stop.cancelled() => {}
+    }
+}
+
+/// How many jobs of each registry run.
+#[derive(Default)]
+struct Running {
+    jobs: Mutex<HashMap<Host, usize>>,
+    ended: tokio::sync::Notify,
+}
+
+struct Slot {
+    running: Arc<Running>,
+    host: Host,
+}
+
+impl Running {
+    fn start(self: &Arc<Running>, host: &Host) -> Slot {
+        *self.jobs.lock().expect("no panic happens while it is held").entry(host.clone()).or_default() += 1;
+        Slot { running: self.clone(), host: host.clone() }
+    }
+
+    fn busy(&self) -> Vec<Host> {
+        let jobs = self.jobs.lock().expect("no panic happens while it is held");
+        jobs.iter().filter(|(_, count)| **count >= JOBS_A_REGISTRY).map(|(host, _)| host.clone()).collect()
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let mut jobs = self.running.jobs.lock().expect("no panic happens while it is held");
+        if let Some(count) = jobs.get_mut(&self.host) {
+            *count -= 1;
+        }
+        drop(jobs);
+        self.running.ended.notify_one();
+    }
+}
+
+/// How a run ended, and what of it is worth writing down.
+type Ended = (End, Option<Entry>);
+
+/// One job from its lease to its journal entry.
+#[tracing::instrument(name = "job", skip_all, fields(repository = %claimed.repository, tag = %claimed.tag, trigger = %claimed.trigger))]
+async fn work(app: &App, claimed: &Claimed) {
+    let before = app.store.job(&claimed.repository, &claimed.tag).await.ok().flatten();
+    let was_held = before.and_then(|job| job.trouble).is_some_and(|trouble| trouble.kind != TroubleKind::Failing);
+    let (end, entry) = if claimed.starts > MOST_STARTS {
+        let reason = format!("started {MOST_STARTS} times and never came to an end");
+        tracing::error!("`{}` is parked: {reason}", claimed.tag);
+        (End::Parked { reason }, None)
+    } else {
+        tokio::select! {
+            ended = attempt(app, claimed) => ended,
+            () = lease_lost(app, claimed) => {
+                tracing::warn!("The lease of `{}` was lost; somebody else works on it", claimed.tag);
+                return;
+            }
+        }
+    };
+    app.metrics.job_ended(&end, entry.as_ref());
+    let notices = notices(claimed, was_held, &end, entry.as_ref());
+    let is_published = entry.as_ref().is_some_and(|entry| entry.act == Act::Pushed);
+    match app.store.finish(claimed, end, entry).await {
+        Ok(true) => {
+            if is_published {
+                app.metrics.published_after(since(claimed.woken_at_ms));
+            }
+            app.tell(notices);
+        }
+        Ok(false) => tracing::warn!("The lease of `{}` was lost before its end was written down", claimed.tag),
+        Err(error) => tracing::error!("The end of `{}` could not be written down: {error}", claimed.tag),
+    }
+}
+
+/// What the end of a run is worth telling others; nothing for a tag that stays as it was.
+fn notices(claimed: &Claimed, was_held: bool, end: &End, entry: Option<&Entry>) -> Vec<Notice> {
+    let notice = |event: Event, data: Value| Notice {
+        event,
+        id: format!("{}:{}@{}-{}", claimed.repository, claimed.tag, claimed.last_woken_at_ms, event.as_str()),
+        repository: claimed.repository.clone(),
+        tag: claimed.tag.clone(),
+        data,
+    };
+    match end {
+        End::Done => {
+            let pushed = entry.filter(|entry| entry.act == Act::Pushed).map(|entry| {
+                let digest = entry.new_digest.as_ref().map(Digest::as_str);
+                let previous = entry.old_digest.as_ref().map(Digest::as_str);
+                notice(Event::Published, json!({ "digest": digest, "previous": previous, "images": entry.inputs }))
+            });
+            let recovered = was_held.then(|| notice(Event::Recovered, json!({})));
+            pushed.into_iter().chain(recovered).collect()
+        }
+        End::Held { reason } | End::Parked { reason } if !was_held => {
+            vec![notice(Event::Held, json!({ "reason": reason }))]
+        }
+        End::Held { .. } | End::Parked { .. } | End::Retry { .. } => Vec::new(),
+    }
+}
+
+/// Resolves when the lease could not be kept.
+async fn lease_lost(app: &App, claimed: &Claimed) {
+    loop {
+        tokio::time::sleep(HEARTBEAT).await;
+        match app.store.extend(claimed, LEASE).await {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => tracing::error!("The lease of `{}` could not be kept: {error}", claimed.tag),
+        }
+    }
+}
+
+/// Publishes, and makes of whatever happens an end and an entry.
+async fn attempt(app: &App, claimed: &Claimed) -> Ended {
+    let setup = app.setup();
+    let publishing = std::panic::AssertUnwindSafe(publish(app, &setup, claimed)).catch_unwind();
+    match tokio::time::timeout(LONGEST_JOB, publishing).await {
+        Ok(Ok(ended)) => ended,
+        Ok(Err(_)) => {
+            app.metrics.panicked();
+            tracing::error!("Publishing `{}` panicked; this is a bug of ours", claimed.tag);
+            (retry_or_park(claimed, "panicked, which is a bug of ours".to_owned()), None)
+        }
+        Err(_) => (retry(claimed, format!("took longer than {} minutes", LONGEST_JOB.as_secs() / 60)), None),
+    }
+}
+
+async fn publish(app: &App, setup: &Setup, claimed: &Claimed) -> Ended {
+    let Some((rule, publisher)) = setup.publisher(&claimed.repository, &claimed.tag) else {
+        return (End::Done, None); // its rule was taken away since
+    };
+    let known = match known(app, claimed).await {
+        Ok(known) => known,
+        Err(error) => return (retry(claimed, format!("the journal could not be read: {error}")), None),
+    };
+    let job = rule.job(&claimed.repository, &claimed.tag);
+    let registry = publisher.registry.counting_anew();
+    if claimed.trigger != Trigger::Scan {
+        publisher.lookout.forget_listing();
+    }
+    let result = publisher.publish(&registry, &job, &known).await;
+    let (end, entry) = match result {
+        Ok(outcome) => {
+            let ended = decided(claimed, rule.quiet, &known, &outcome, registry.requests());
+            if known.frozen.is_some() && outcome.action == Action::Pushed {
+                release(app, claimed).await;
+            }
+            ended
+        }
+        Err(error) => failed(claimed, &error, registry.requests()),
+    };
+    if let Some(entry) = &entry {
+        let digest = entry.new_digest.as_ref().map_or("-", Digest::as_str);
+        tracing::info!(act = entry.act.code(), requests = entry.requests, index.digest = digest, "{}", claimed.tag);
+    }
+    (end, entry)
+}
+
+/// What is remembered of the tag: what was last published, and whether a person holds it.
+async fn known(app: &App, claimed: &Claimed) -> Result<Known, StoreError> {
+    let last = app.store.last_published(&claimed.repository, &claimed.tag).await?;
+    let held = app.store.held(&claimed.repository, &claimed.tag).await?;
+    // An index that a person put back is not what we would make again.
+    let last = last.filter(|entry| entry.act != Act::RolledBack).and_then(|entry| {
+        let sources = sources(&entry.inputs);
+        Some(Last { digest: entry.new_digest?, sources })
+    });
+    Ok(Known { hints: claimed.hints.clone(), last, frozen: held.map(|held| held.hold.images) })
+}
+
+/// A hold has served its purpose once a new image was published.
+async fn release(app: &App, claimed: &Claimed) {
+    if let Err(error) = app.store.release(&claimed.repository, &claimed.tag).await {
+        tracing::error!("The hold on `{}` could not be ended: {error}", claimed.tag);
+    }
+}
+
+/// What each architecture tag stood for, according to a journal entry.
+pub(super) fn sources(inputs: &Value) -> BTreeMap<Tag, Digest> {
+    let image = |(tag, image): (&String, &Value)| Some((tag.parse().ok()?, image.get("digest")?.as_str()?.parse().ok()?));
+    inputs.as_object().into_iter().flatten().filter_map(image).collect()
+}
+
+fn decided(claimed: &Claimed, quiet: Duration, known: &Known, outcome: &Outcome, requests: u64) -> Ended {
+    let holds: Vec<&Reason> = outcome.plan.reasons.iter().filter(|reason| reason.forbids()).collect();
+    if holds.is_empty() {
+        let entry = match outcome.action {
+            Action::Pushed => Some(entry(Act::Pushed, outcome, requests)),
+            Action::Unchanged if known.last.is_none() => Some(entry(Act::Unchanged, outcome, requests)),
+            Action::Unchanged | Action::Held => None,
+        };
+        return (End::Done, entry);
+    }
+    // More architectures may be on their way: what is missing now is no news before the quiet time.
+    let left = quiet.saturating_sub(since(claimed.last_woken_at_ms));
+    let waits_for_more = holds.iter().all(|reason| matches!(reason.code, Code::ArchMissing | Code::NothingFound));
+    let reason = holds.iter().map(|reason| clean(&reason.message, 300)).collect::<Vec<_>>().join("; ");
+    if waits_for_more && !left.is_zero() {
+        return (End::Retry { after: left, reason }, None);
+    }
+    (End::Held { reason }, Some(entry(Act::Held, outcome, requests)))
+}
+
+fn failed(claimed: &Claimed, error: &PublishError, requests: u64) -> Ended {
+    let reason = clean(&chain(error), 600);
+    let entry = Entry {
+        act: Act::Failed,
+        old_digest: None,
+        new_digest: None,
+        index: None,
+        inputs: json!({}),
+        reasons: json!([{ "code": error.code(), "message": reason, "weight": "hold" }]),
+        requests,
+    };
+    match error.kind() {
+        Kind::Failing => {
+            tracing::warn!(attempts = claimed.attempts + 1, "{reason}");
+            // One entry for a series of failures.
+            (retry(claimed, reason), (claimed.attempts == 0).then_some(entry))
+        }
+        Kind::NotAllowed | Kind::Settings => {
+            tracing::error!("{reason}");
+            (End::Parked { reason }, Some(entry))
+        }
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+/// Once more, after a wait that doubles up to ten minutes, drawn at random.
+fn retry(claimed: &Claimed, reason: String) -> End {
+    let bound = Duration::from_secs(2).saturating_mul(2u32.saturating_pow(claimed.attempts.min(9)));
+    End::Retry { after: bound.min(Duration::from_secs(600)).mul_f64(0.5 + 0.5 * fastrand::f64()), reason }
+}
+
+/// What is our own fault is not tried for ever.
+fn retry_or_park(claimed: &Claimed, reason: String) -> End {
+    if claimed.attempts + 1 >= MOST_STARTS { End::Parked { reason } } else { retry(claimed, reason) }
+}
+
+fn entry(act: Act, outcome: &Outcome, requests: u64) -> Entry {
+    let images = outcome.plan.images.iter().filter(|image| image.verdict != Verdict::Missing);
+    let image = |image: &crate::plan::Weighed| {
+        let digest = image.digest.as_ref().map(Digest::as_str);
+        let platform = image.platform.as_ref().map(|platform| clean(&platform.to_string(), 60));
+        let value = json!({ "digest": digest, "platform": platform, "verdict": image.verdict.as_str() });
+        (image.tag.to_string(), value)
+    };
+    let reason = |reason: &Reason| {
+        json!({
+            "code": reason.code.as_str(),
+            "tag": reason.tag.as_ref().map(|tag| tag.as_str()),
+            "message": clean(&reason.message, 600),
+            "weight": if reason.forbids() { "hold" } else { "note" },
+        })
+    };
+    let index = outcome.index.as_ref();
+    Entry {
+        act,
+        old_digest: outcome.previous.clone(),
+        new_digest: index.map(|index| index.digest().clone()),
+        index: index.map(|index| StoredIndex {
+            media_type: index.kind().media_type().to_owned(),
+            bytes: index.bytes().to_vec(),
+        }),
+        inputs: images.map(image).collect(),
+        reasons: outcome.plan.reasons.iter().map(reason).collect(),
+        requests,
+    }
+}
+
+/// How long ago that was, by the machine's clock; nothing if it lies ahead.
+fn since(unix_ms: i64) -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    now.saturating_sub(Duration::from_millis(u64::try_from(unix_ms).unwrap_or(0)))
+}
