@@ -3,7 +3,6 @@
 //! stdout has data only; messages, progress and logs go to stderr. A command is a documented
 //! struct; what it does is elsewhere.
 
-#[allow(dead_code, reason = "the commands that read it come next")]
 mod config;
 mod console;
 mod policy;
