@@ -105,7 +105,11 @@ pub(super) fn rollback(args: RollbackArgs) -> Result<Exit, Refused> {
     }
     let answer = ask(|client| {
         let bearer = format!("Bearer {}", token.expose_secret());
-        client.post(url).header("authorization", bearer).header("content-type", "application/json").body(body.to_string())
+        client
+            .post(url)
+            .header("authorization", bearer)
+            .header("content-type", "application/json")
+            .body(body.to_string())
     })?;
     match args.output.output {
         Output::Json => console.data(&format!("{answer}\n")),

@@ -119,8 +119,17 @@ impl Metrics {
         to.register("tags_failing", "Plain tags whose last run failed and is to be tried again", self.failing.clone());
         to.register("tags_held", "Plain tags that policy or verification holds", self.held.clone());
         to.register("tags_parked", "Plain tags that were given up until something changes", self.parked.clone());
-        to.register("deliveries_quarantined", "Deliveries kept because they could not be used", self.quarantined.clone());
-        to.register_with_unit("oldest_waiting", "How long the oldest unanswered wake-up has been waiting", Unit::Seconds, self.oldest.clone());
+        to.register(
+            "deliveries_quarantined",
+            "Deliveries kept because they could not be used",
+            self.quarantined.clone(),
+        );
+        to.register_with_unit(
+            "oldest_waiting",
+            "How long the oldest unanswered wake-up has been waiting",
+            Unit::Seconds,
+            self.oldest.clone(),
+        );
     }
 
     /// Counts a registry's answers.

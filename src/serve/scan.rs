@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use super::{App, wake_now};
 use super::settings::Rule;
 use super::setup::Setup;
+use super::{App, wake_now};
 use crate::model::{Repository, Tag};
 use crate::store::{Trigger, Wake};
 
@@ -35,7 +35,8 @@ pub(super) async fn run(app: Arc<App>, stop: CancellationToken) {
             // Each on its own: a registry that hangs holds up nobody else's scan.
             tokio::spawn(scan(app.clone(), setup.clone(), repository));
         }
-        let next = due.values().min().map_or(Duration::from_secs(60), |due| due.saturating_duration_since(Instant::now()));
+        let next =
+            due.values().min().map_or(Duration::from_secs(60), |due| due.saturating_duration_since(Instant::now()));
         tokio::select! {
             () = tokio::time::sleep(next.clamp(Duration::from_millis(100), Duration::from_secs(60))) => {}
             () = app.reloaded() => due.clear(),
@@ -72,8 +73,7 @@ async fn scan(app: Arc<App>, setup: Arc<Setup>, repository: Repository) {
     let versions: BTreeSet<Tag> =
         tags.iter().filter_map(|tag| Some(setup.settings.source(&repository, tag)?.1.version)).collect();
     tracing::debug!(tags = tags.len(), versions = versions.len(), "Scanned `{repository}`");
-    let wakes: Vec<Wake> =
-        versions.into_iter().map(|tag| wake_now(repository.clone(), tag, Trigger::Scan)).collect();
+    let wakes: Vec<Wake> = versions.into_iter().map(|tag| wake_now(repository.clone(), tag, Trigger::Scan)).collect();
     for some in wakes.chunks(500) {
         if let Err(error) = app.store.accept(some.to_vec()).await {
             tracing::error!("What the scan of `{repository}` found could not be stored: {error}");

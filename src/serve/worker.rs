@@ -252,7 +252,8 @@ async fn release(app: &App, claimed: &Claimed) {
 
 /// What each architecture tag stood for, according to a journal entry.
 pub(super) fn sources(inputs: &Value) -> BTreeMap<Tag, Digest> {
-    let image = |(tag, image): (&String, &Value)| Some((tag.parse().ok()?, image.get("digest")?.as_str()?.parse().ok()?));
+    let image =
+        |(tag, image): (&String, &Value)| Some((tag.parse().ok()?, image.get("digest")?.as_str()?.parse().ok()?));
     inputs.as_object().into_iter().flatten().filter_map(image).collect()
 }
 

@@ -4,6 +4,7 @@
 
 mod auth;
 mod cli;
+mod config;
 mod demo;
 mod hook;
 mod images;

@@ -4,7 +4,8 @@
 //! service can read it again: what cannot be used changes nothing. A registry needs no section of
 //! its own; without one it is talked to as `docker` would, with the logins of this machine. What
 //! `[defaults]` says counts for every `[[repository]]` that does not say it itself; a list or table
-//! there is replaced, not added to. Relative paths begin at the file's own folder.
+//! there is replaced, not added to. Relative paths begin at the file's own folder, but
+//! for the database's: that is where the service is started.
 
 mod across;
 mod hook;
@@ -56,6 +57,7 @@ fn plainly(message: &str) -> String {
 #[derive(Clone, Copy, Debug)]
 pub(in crate::cli) enum Reader<'h> {
     /// The service: everything.
+    #[allow(dead_code, reason = "the service comes next")]
     Service,
     /// One command at this registry. Secrets of hooks and files of other registries may be missing.
     Command(&'h Host),
@@ -206,9 +208,10 @@ fn database(top: &Section<'_>) -> String {
         return usual.to_owned();
     };
     let text = value.text("a database").unwrap_or(usual);
+    // Not repeated, since an address may hold a password.
     if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-        value.problem("PostgreSQL is not available yet: expected `sqlite://` and a path");
-    } else if text.strip_prefix("sqlite:").is_none_or(|path| path.trim_start_matches('/').is_empty()) {
+        value.problem("PostgreSQL is not available yet: expected `sqlite://` and the path of a file");
+    } else if text.strip_prefix("sqlite://").is_none_or(|path| path.is_empty() || path.contains(['?', '\0'])) {
         value.problem(format!("`database` is not one that can be used: expected for example `{usual}`"));
     }
     text.to_owned()

@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use super::section::Section;
 use super::value::Value;
 use super::world::Place;
-use crate::cli::settings::{is_plain_unasked, pem_pair};
+use crate::cli::settings::{self, pem_pair};
 use crate::model::Host;
 use crate::model::text::clean;
 use crate::registry::credentials::Keychain;
@@ -19,12 +19,7 @@ const EXPOSED: &str = "exposed";
 
 /// A registry that has no section: TLS (but for the machine itself), and the login of this machine.
 pub(super) fn usual(host: &Host, place: &Place<'_>) -> RegistrySettings {
-    let client = registry::Settings::new(Access::Publish);
-    let client = registry::Settings {
-        plain_http: is_plain_unasked(host, &client.trust),
-        keychain: Keychain::of_environment(place.world.logins.clone()),
-        ..client
-    };
+    let client = settings::usual(host, Access::Publish, place.world.logins.clone());
     RegistrySettings { host: host.clone(), client, rate: None }
 }
 
@@ -36,8 +31,10 @@ pub(super) fn read(section: &Section<'_>, place: &Place<'_>) -> Option<RegistryS
     let keychain = keychain(section, place);
     let bounds = Duration::from_secs(1)..=Duration::from_secs(3600);
     let usual = usual(&host?, place);
+    // Certificates say that TLS is meant.
+    let is_plain = usual.client.plain_http && trust.ca_pem.is_none() && trust.identity_pem.is_none();
     let client = registry::Settings {
-        plain_http: plain_http.unwrap_or_else(|| is_plain_unasked(&usual.host, &trust)),
+        plain_http: plain_http.unwrap_or(is_plain),
         trust,
         token_realm_hosts: section.key("token_realm_hosts").map(hosts).unwrap_or_default(),
         keychain: keychain.unwrap_or(usual.client.keychain),

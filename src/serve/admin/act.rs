@@ -180,7 +180,8 @@ fn authorize(app: &App, headers: &HeaderMap) -> Result<(), Problem> {
     let Some(token) = &setup.settings.admin_token else {
         return Err(Problem::new(StatusCode::FORBIDDEN, "this needs an `admin_token`, and none is set"));
     };
-    let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(|v| v.strip_prefix("Bearer "));
+    let given =
+        headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(|v| v.strip_prefix("Bearer "));
     let is_right = given.is_some_and(|given| given.as_bytes().ct_eq(token.expose_secret().as_bytes()).into());
     if is_right { Ok(()) } else { Err(Problem::new(StatusCode::UNAUTHORIZED, "the admin token is missing or wrong")) }
 }
