@@ -2,7 +2,7 @@
 //!
 //! Nothing here waits, reads a clock or opens a socket, and nothing here knows HTTP's answers.
 //! What a payload says is a hint, never an instruction: no host, URL or digest of it decides where
-//! anything is read from or written to. Who may deliver is [`auth`]'s to say, over the same bytes.
+//! anything is read from or written to. Who may deliver is for [`auth`] and [`oidc`] to say.
 
 pub mod auth;
 mod detect;
@@ -10,6 +10,7 @@ mod format;
 pub mod handshake;
 mod json;
 mod message;
+pub mod oidc;
 mod reference;
 mod rejection;
 mod told;
