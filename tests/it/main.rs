@@ -2,9 +2,12 @@
 
 mod auth;
 mod demo;
+mod faults;
 mod listing;
 mod network;
 mod publish;
+mod rounds;
+mod secrets;
 mod support;
 mod tidy;
 mod trust;
