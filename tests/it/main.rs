@@ -2,5 +2,6 @@
 
 mod demo;
 mod publish;
+mod store;
 mod support;
 mod tidy;
