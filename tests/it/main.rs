@@ -16,6 +16,7 @@ mod real;
 mod report;
 mod rounds;
 mod secrets;
+mod store;
 mod support;
 mod tags;
 mod tidy;

@@ -46,6 +46,8 @@ const WAKES_UNDER_WAY: u32 = 65_536;
 const KEPT_BODY_BYTES: usize = 64 * 1024;
 /// How long texts from elsewhere may be.
 const LONGEST_REASON: usize = 2000;
+/// How much of a sender's name for an event is kept.
+const LONGEST_EVENT_ID: usize = 200;
 
 /// One database file, open.
 #[derive(Debug)]
