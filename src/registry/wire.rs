@@ -37,7 +37,6 @@ const LAYERS: &[&str] = &["application/vnd.oci.image.layer.", "application/vnd.d
 
 /// A manifest, as far as it matters here.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "made once a manifest, and taken apart at once")]
 pub enum Document {
     /// An image: where its config is, and whether a layer must be fetched from elsewhere.
     Image {
