@@ -202,7 +202,7 @@ impl PublishError {
             Self::Moving { .. } => Some("wait until the builders are done; look for a second writer of this tag"),
             Self::NotServed { .. } => Some("a cache or a second writer may be between us and the registry; run again"),
             Self::NotReadBack { .. } => Some("it is most likely published; run again to make sure"),
-            Self::Changed { .. } => Some("some registries drop a tag when writing it fails; run again at once"),
+            Self::Changed { .. } => Some("run again at once: some registries drop a tag when writing it fails"),
             Self::Unknown { .. } => Some("look at the tag, or simply run again"),
             Self::Partly { .. } => Some("run again: what is done is not done twice"),
             Self::Interrupted => None,

@@ -517,6 +517,16 @@ pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Durati
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn no_text_asks_for_more_than_an_hour(text in r"[ -~]{0,40}|[0-9]{1,40}|(Sun, )?[0-9]{2} Nov 9999 [0-9:]{8} GMT") {
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_str(&text).expect("a header"))]);
+            let wait = retry_after(&headers, SystemTime::UNIX_EPOCH);
+            prop_assert!(wait.unwrap_or_default() <= LONGEST_WAIT);
+        }
+    }
 
     #[test]
     fn a_registry_may_ask_for_a_wait_in_seconds_or_by_date_but_not_for_ever() {
