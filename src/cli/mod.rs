@@ -5,8 +5,8 @@
 
 mod config;
 mod console;
-mod hook;
 mod history;
+mod hook;
 mod policy;
 mod publish;
 mod report;

@@ -24,8 +24,8 @@ use hyper_util::rt::TokioTimer;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use crate::registry::RegistryError;
 use crate::model::{Repository, Tag};
+use crate::registry::RegistryError;
 use crate::store::{Store, StoreError, Trigger, Wake};
 use metrics::Metrics;
 use notify::Notice;

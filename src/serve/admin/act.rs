@@ -57,7 +57,8 @@ pub(super) async fn release(State(app): State<Arc<App>>, headers: HeaderMap, bod
     Ok((StatusCode::ACCEPTED, Json(body)))
 }
 
-/// Puts an earlier index back and holds the tag there until its images change or it is released.
+/// Puts an earlier index back, under the tag and what goes with it, and holds the tag there until its
+/// images change or it is released.
 ///
 /// The hold is stored first: from then on no run writes the tag, and one that is under way is
 /// waited for, so that nothing is written over what is put back.
@@ -89,9 +90,13 @@ pub(super) async fn rollback(State(app): State<Arc<App>>, headers: HeaderMap, bo
     };
     app.store.hold(hold).await?;
     wait_for_run(&app, &repository, &tag).await?;
-    if let Err(error) = registry.put_index(&repository, &tag, &index).await {
-        app.store.release(&repository, &tag).await?;
-        return Err(failed(error));
+    for name in job.tags().filter(|name| *name == &tag || seen.published.contains_key(name)) {
+        if let Err(error) = registry.put_index(&repository, name, &index).await {
+            if *name == tag {
+                app.store.release(&repository, &tag).await?;
+            }
+            return Err(failed(error));
+        }
     }
     let record = Entry {
         act: Act::RolledBack,
@@ -180,7 +185,8 @@ fn authorize(app: &App, headers: &HeaderMap) -> Result<(), Problem> {
     let Some(token) = &setup.settings.admin_token else {
         return Err(Problem::new(StatusCode::FORBIDDEN, "this needs an `admin_token`, and none is set"));
     };
-    let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(|v| v.strip_prefix("Bearer "));
+    let given =
+        headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(|v| v.strip_prefix("Bearer "));
     let is_right = given.is_some_and(|given| given.as_bytes().ct_eq(token.expose_secret().as_bytes()).into());
     if is_right { Ok(()) } else { Err(Problem::new(StatusCode::UNAUTHORIZED, "the admin token is missing or wrong")) }
 }
