@@ -97,10 +97,9 @@ impl Lookout {
             if self.scope.only.is_some() {
                 return Ok(Vec::new());
             }
-            let versions = self.list(registry).await?;
-            let listed = versions.get(&job.tag).into_iter().flatten();
+            let listed = self.list(registry, &job.tag).await?.into_iter();
             let others = listed.filter(|listed| expected.iter().all(|expected| expected.tag != listed.tag));
-            try_join_all(others.map(|arch_tag| self.observe(registry, arch_tag.clone()))).await
+            try_join_all(others.map(|arch_tag| self.observe(registry, arch_tag))).await
         };
         let (mut observed, listed, published) = try_join3(
             try_join_all(expected.iter().map(|arch_tag| self.observe(registry, arch_tag.clone()))),
@@ -143,13 +142,22 @@ impl Lookout {
         *self.listing.lock().expect("no panic happens while it is held") = Arc::default();
     }
 
-    async fn list(&self, registry: &Registry) -> Result<Versions, RegistryError> {
+    /// Lets the next looks go by this listing of the repository's tags, which somebody just got.
+    pub fn take_listing(&self, tags: &[Tag]) {
+        let versions = group::by_version(tags, &self.pattern, &self.words);
+        let listing = Arc::new(OnceCell::new_with(Some(versions)));
+        *self.listing.lock().expect("no panic happens while it is held") = listing;
+    }
+
+    /// The architecture tags of `version` that the repository has.
+    async fn list(&self, registry: &Registry, version: &Tag) -> Result<Vec<ArchTag>, RegistryError> {
         let listing = self.listing.lock().expect("no panic happens while it is held").clone();
         let list = || async {
             let tags = registry.tags(&self.repository).await?;
             Ok(group::by_version(&tags, &self.pattern, &self.words))
         };
-        listing.get_or_try_init(list).await.cloned()
+        let versions = listing.get_or_try_init(list).await?;
+        Ok(versions.get(version).cloned().unwrap_or_default())
     }
 
     async fn observe(&self, registry: &Registry, arch_tag: ArchTag) -> Result<Observation, RegistryError> {

@@ -341,9 +341,11 @@ impl Publisher {
                     let message = format!("the registry does not let `{tag}` change ({refusal})");
                     let remedy = "let it change in the registry's settings, or publish another tag";
                     plan.reasons.push(Reason::hold(Code::ImmutableTag, Some(&tag), message).remedy(remedy));
-                    let (action, index) =
-                        if tag == job.tag { (Action::Held, None) } else { (Action::Pushed, Some(push.index)) };
-                    return done(plan, action, index);
+                    return match written.as_slice() {
+                        _ if tag == job.tag => done(plan, Action::Held, None),
+                        [] => done(plan, Action::Unchanged, Some(push.index)),
+                        _ => done(plan, Action::Pushed, Some(push.index)),
+                    };
                 }
                 Err(error) if written.is_empty() => return Err(error),
                 Err(error) => {

@@ -1,6 +1,9 @@
 //! `onetag history` and `onetag rollback`: what a running service did, and putting it back.
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use clap::Args;
+use reqwest::Url;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 
@@ -9,13 +12,17 @@ use super::settings::{Output, OutputArgs};
 use super::{Exit, Refused};
 use crate::model::text::clean;
 use crate::model::{Digest, Repository, Tag};
+use crate::registry::client_for;
+
+/// A roll-back may have to wait for a run that is under way.
+const LONGEST_ANSWER: Duration = Duration::from_secs(180);
 
 /// Where a running service is.
 #[derive(Args, Debug)]
 struct ServerArgs {
     /// The service's `admin` address
     #[arg(long, env = "ONETAG_SERVER", value_name = "URL", default_value = "http://127.0.0.1:8471")]
-    server: reqwest::Url,
+    server: Url,
 }
 
 /// Show what a running service published, and why it did not, newest first
@@ -81,11 +88,11 @@ pub(super) fn history(args: HistoryArgs) -> Result<Exit, Refused> {
     if let Some(tag) = &args.tag {
         url.query_pairs_mut().append_pair("tag", tag.as_str());
     }
-    let answer = ask(|client| client.get(url))?;
+    let answer = ask(&args.server.server, |client| client.get(url))?;
     let entries = answer.get("history").and_then(Value::as_array).cloned().unwrap_or_default();
     match args.output.output {
         Output::Json => entries.iter().for_each(|entry| console.data(&format!("{entry}\n"))),
-        Output::Text => entries.iter().for_each(|entry| console.report(&line(entry))),
+        Output::Text => entries.iter().for_each(|entry| console.report(&block(entry))),
     }
     Ok(Exit::Done)
 }
@@ -103,7 +110,7 @@ pub(super) fn rollback(args: RollbackArgs) -> Result<Exit, Refused> {
     if let Some(to) = &args.to {
         body["to"] = json!(to.as_str());
     }
-    let answer = ask(|client| {
+    let answer = ask(&args.server.server, |client| {
         let bearer = format!("Bearer {}", token.expose_secret());
         client
             .post(url)
@@ -127,22 +134,21 @@ fn show_hold(console: &Console) {
     console.hint("the tag stays there until one of its images changes, or `onetag rollback --release`");
 }
 
-fn join(server: &reqwest::Url, path: &str) -> Result<reqwest::Url, Refused> {
+fn join(server: &Url, path: &str) -> Result<Url, Refused> {
     server.join(path).map_err(|error| Refused::usage(format!("`{server}` is no address of a service: {error}")))
 }
 
 /// One request to the service.
-fn ask(request: impl FnOnce(&reqwest::Client) -> reqwest::RequestBuilder) -> Result<Value, Refused> {
+fn ask(server: &Url, request: impl FnOnce(&reqwest::Client) -> reqwest::RequestBuilder) -> Result<Value, Refused> {
     let failing = |message: String| Refused { exit: Exit::Failing, message, hint: None };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Refused::configuration)?;
     runtime.block_on(async {
-        let client = reqwest::Client::builder()
-            .timeout(std::time::Duration::from_secs(180))
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(Refused::configuration)?;
+        let client = client_for(server).timeout(LONGEST_ANSWER).build().map_err(Refused::configuration)?;
         let unreached = |error: reqwest::Error| {
-            let mut refused = failing(format!("the service could not be reached: {error}"));
+            let error = error.without_url();
+            let cause = std::iter::successors(std::error::Error::source(&error), |error| error.source()).last();
+            let cause = cause.map_or_else(|| error.to_string(), ToString::to_string);
+            let mut refused = failing(format!("{server} could not be reached: {cause}"));
             refused.hint = Some("is `onetag serve` running, and is `--server` its `admin` address?".to_owned());
             refused
         };
@@ -159,7 +165,9 @@ fn ask(request: impl FnOnce(&reqwest::Client) -> reqwest::RequestBuilder) -> Res
             400 | 404 | 409 => Exit::Held,
             _ => Exit::Failing,
         };
-        Err(Refused { exit, message: format!("the service said {status}: {detail}"), hint: None })
+        let hint = (status.as_u16() == 401).then(|| "is ONETAG_ADMIN_TOKEN the service's `admin_token`?".to_owned());
+        let status = status.as_u16();
+        Err(Refused { exit, message: format!("the service refused ({status}): {detail}"), hint })
     })
 }
 
@@ -167,24 +175,49 @@ fn text(value: &Value, key: &str) -> String {
     clean(value.get(key).and_then(Value::as_str).unwrap_or("-"), 200)
 }
 
-/// One entry: when, what, where, and why.
-fn line(entry: &Value) -> String {
+/// One entry: when, what and where; then which index replaced which, from what, and why.
+fn block(entry: &Value) -> String {
     let recorded = entry.get("recorded_at_ms").and_then(Value::as_u64).unwrap_or(0);
-    let when = humantime::format_rfc3339_seconds(std::time::UNIX_EPOCH + std::time::Duration::from_millis(recorded));
+    let when = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(recorded));
     let act = text(entry, "act");
     let style = match act.as_str() {
         "pushed" | "unchanged" => GREEN,
         "held" | "failed" => RED,
         _ => YELLOW,
     };
-    let reasons = entry.get("reasons").and_then(Value::as_array).cloned().unwrap_or_default();
-    let because: Vec<String> = reasons.iter().map(|reason| text(reason, "message")).collect();
-    let because = if because.is_empty() { String::new() } else { format!("\n    {}", because.join("\n    ")) };
-    format!(
-        "{when}  {style}{act:11}{style:#}  {}:{}  {}  {DIM}{}{DIM:#}{because}\n",
-        text(entry, "repository"),
-        text(entry, "tag"),
-        text(entry, "digest"),
-        text(entry, "trigger"),
-    )
+    let name = format!("{}:{}", text(entry, "repository"), text(entry, "tag"));
+    let mut lines = vec![format!("{when}  {style}{act:11}{style:#}  {name}  {DIM}{}{DIM:#}", text(entry, "trigger"))];
+    lines.extend(indexes(entry));
+    let images = entry.get("images").and_then(Value::as_object).into_iter().flatten();
+    lines.extend(images.map(|(tag, image)| {
+        let (verdict, platform) = (text(image, "verdict"), text(image, "platform"));
+        let digest = short(&text(image, "digest"));
+        format!("  {DIM}{digest}{DIM:#}  {}: {verdict}, {platform}", clean(tag, 200))
+    }));
+    let reasons = entry.get("reasons").and_then(Value::as_array).into_iter().flatten();
+    lines.extend(reasons.map(|reason| {
+        let style = if text(reason, "weight") == "hold" { RED } else { YELLOW };
+        format!("  {style}{}{style:#}: {}", text(reason, "code"), clean_whole(reason, "message"))
+    }));
+    lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
+/// The index that the tag holds since, in full, and the one before; nothing where neither is known.
+fn indexes(entry: &Value) -> Option<String> {
+    let digest = |key| entry.get(key).and_then(Value::as_str).map(|digest| clean(digest, 200));
+    match (digest("digest"), digest("previous")) {
+        (Some(new), Some(old)) if new != old => Some(format!("  {new}  {DIM}was {}{DIM:#}", short(&old))),
+        (Some(new), _) => Some(format!("  {new}")),
+        (None, Some(old)) => Some(format!("  {old}  {DIM}stays{DIM:#}")),
+        (None, None) => None,
+    }
+}
+
+/// The first letters of a digest, which nobody takes for a whole one.
+fn short(digest: &str) -> String {
+    digest.strip_prefix("sha256:").and_then(|hex| hex.get(..12)).unwrap_or("-").to_owned()
+}
+
+fn clean_whole(value: &Value, key: &str) -> String {
+    clean(value.get(key).and_then(Value::as_str).unwrap_or("-"), 600)
 }

@@ -1,7 +1,8 @@
 //! What the service counts and measures, for Prometheus (OpenMetrics text).
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -10,7 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::model::Host;
+use crate::model::{Host, Repository};
 use crate::registry::{Observed, Observer};
 use crate::store::{Counts, End, Entry};
 
@@ -28,6 +29,16 @@ struct Job {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Decision {
     decision: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Outcome {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OfRepository {
+    repository: String,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -50,7 +61,7 @@ pub(super) struct Metrics {
     requests: Family<Request, Counter>,
     waited: Family<OfRegistry, Counter<f64, std::sync::atomic::AtomicU64>>,
     scan_failures: Family<OfRegistry, Counter>,
-    notices: Family<Decision, Counter>,
+    notices: Family<Outcome, Counter>,
     panics: Counter,
     reload_failures: Counter,
     latency: Histogram,
@@ -60,8 +71,13 @@ pub(super) struct Metrics {
     held: Gauge,
     parked: Gauge,
     quarantined: Gauge,
-    oldest: Gauge<f64, std::sync::atomic::AtomicU64>,
+    oldest: Seconds,
+    staleness: Family<OfRepository, Seconds>,
+    /// When each repository was last scanned; when it was first to be, where it never was.
+    scanned: Mutex<BTreeMap<Repository, Instant>>,
 }
+
+type Seconds = Gauge<f64, std::sync::atomic::AtomicU64>;
 
 /// From a loopback registry to one that is rate-limited, in seconds.
 const LATENCIES: [f64; 12] = [0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0];
@@ -87,6 +103,8 @@ impl Metrics {
             parked: Gauge::default(),
             quarantined: Gauge::default(),
             oldest: Gauge::default(),
+            staleness: Family::default(),
+            scanned: Mutex::default(),
         };
         metrics.register();
         metrics
@@ -124,6 +142,8 @@ impl Metrics {
             "Deliveries kept because they could not be used",
             self.quarantined.clone(),
         );
+        let staleness = "How long ago each repository was last scanned successfully";
+        to.register_with_unit("scan_staleness", staleness, Unit::Seconds, self.staleness.clone());
         to.register_with_unit(
             "oldest_waiting",
             "How long the oldest unanswered wake-up has been waiting",
@@ -174,8 +194,30 @@ impl Metrics {
         self.scan_failures.get_or_create(&OfRegistry { registry: host.to_string() }).inc();
     }
 
-    pub(super) fn told(&self, outcome: &str) {
-        self.notices.get_or_create(&Decision { decision: outcome.to_owned() }).inc();
+    /// These repositories are to be scanned, and no others.
+    pub(super) fn watched(&self, repositories: &BTreeSet<Repository>) {
+        let mut scanned = self.scanned.lock().expect("no panic happens while it is held");
+        scanned.retain(|repository, _| {
+            let is_watched = repositories.contains(repository);
+            if !is_watched {
+                self.staleness.remove(&OfRepository { repository: repository.to_string() });
+            }
+            is_watched
+        });
+        for repository in repositories {
+            scanned.entry(repository.clone()).or_insert_with(Instant::now);
+        }
+    }
+
+    pub(super) fn scanned(&self, repository: &Repository) {
+        let mut scanned = self.scanned.lock().expect("no panic happens while it is held");
+        if let Some(at) = scanned.get_mut(repository) {
+            *at = Instant::now();
+        }
+    }
+
+    pub(super) fn told(&self, outcome: &'static str) {
+        self.notices.get_or_create(&Outcome { outcome }).inc();
     }
 
     pub(super) fn panicked(&self) {
@@ -195,6 +237,10 @@ impl Metrics {
         set(&self.held, counts.held);
         set(&self.parked, counts.parked);
         set(&self.quarantined, counts.quarantined);
+        for (repository, at) in self.scanned.lock().expect("no panic happens while it is held").iter() {
+            let labels = OfRepository { repository: repository.to_string() };
+            self.staleness.get_or_create(&labels).set(at.elapsed().as_secs_f64());
+        }
         self.oldest.set(counts.oldest_waiting.unwrap_or_default().as_secs_f64());
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry).expect("writing to a string cannot fail");

@@ -3,10 +3,12 @@
 //! Best effort with retry, from memory: the journal is the record. What is told carries an id that
 //! stays the same when it is told again.
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use reqwest::Url;
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 use sha2::Sha256;
@@ -15,6 +17,7 @@ use tokio::sync::mpsc;
 use super::App;
 use super::settings::{Event, Notify};
 use crate::model::{Repository, Tag};
+use crate::registry::client_for;
 
 /// How many notices wait to be sent before further ones are dropped, and how often one is tried.
 const MOST_WAITING: usize = 10_000;
@@ -28,6 +31,8 @@ pub(super) struct Notice {
     pub(super) id: String,
     pub(super) repository: Repository,
     pub(super) tag: Tag,
+    /// When it happened.
+    pub(super) at: SystemTime,
     pub(super) data: serde_json::Value,
 }
 
@@ -42,6 +47,7 @@ impl Notice {
             "source": format!("/onetag/{}", self.repository),
             "type": format!("onetag.tag.{}.v1", self.event.as_str()),
             "subject": self.tag.as_str(),
+            "time": humantime::format_rfc3339_millis(self.at).to_string(),
             "datacontenttype": "application/json",
             "data": data,
         })
@@ -54,30 +60,39 @@ pub(super) fn queue() -> (mpsc::Sender<Notice>, mpsc::Receiver<Notice>) {
 }
 
 /// Sends notices, each to everybody who wants it, until the queue is closed and empty.
+///
+/// Each receiver is told in the order in which things happened, and one that does not answer keeps
+/// nobody else waiting.
 pub(super) async fn run(app: Arc<App>, mut notices: mpsc::Receiver<Notice>) {
-    let client = match reqwest::Client::builder()
-        .user_agent(concat!("onetag/", env!("CARGO_PKG_VERSION")))
-        .redirect(reqwest::redirect::Policy::none())
-        .timeout(Duration::from_secs(10))
-        .build()
-    {
-        Ok(client) => client,
-        Err(error) => {
-            tracing::error!("Nobody can be told of anything: {error}");
-            return;
-        }
-    };
-    let sending = Arc::new(tokio::sync::Semaphore::new(16));
+    let mut receivers: HashMap<Url, mpsc::Sender<(Notify, Notice)>> = HashMap::new();
     while let Some(notice) = notices.recv().await {
         let setup = app.setup();
+        receivers.retain(|url, _| setup.settings.notify.iter().any(|to| to.url == *url));
         for to in setup.settings.notify.iter().filter(|to| to.wants(notice.event, &notice.repository)) {
-            let permit = sending.clone().acquire_owned().await.expect("the semaphore is never closed");
-            let (app, client, to, notice) = (app.clone(), client.clone(), to.clone(), notice.clone());
-            tokio::spawn(async move {
-                app.metrics.told(tell(&client, &to, &notice).await);
-                drop(permit);
+            let receiver = receivers.entry(to.url.clone()).or_insert_with(|| {
+                let (sender, waiting) = mpsc::channel(MOST_WAITING);
+                tokio::spawn(tell_one(app.clone(), to.url.clone(), waiting));
+                sender
             });
+            if receiver.try_send((to.clone(), notice.clone())).is_err() {
+                app.metrics.told("dropped");
+            }
         }
+    }
+}
+
+/// Tells one receiver what there is to tell.
+async fn tell_one(app: Arc<App>, url: Url, mut waiting: mpsc::Receiver<(Notify, Notice)>) {
+    let client = client_for(&url).timeout(Duration::from_secs(10)).build();
+    while let Some((to, notice)) = waiting.recv().await {
+        let outcome = match &client {
+            Ok(client) => tell(client, &to, &notice).await,
+            Err(error) => {
+                tracing::error!("`{}` cannot be told of anything: {error}", to.origin());
+                "failed"
+            }
+        };
+        app.metrics.told(outcome);
     }
 }
 

@@ -31,6 +31,8 @@ pub(super) struct Setup {
     registries: BTreeMap<Host, Registry>,
     /// By the rule's place and the repository; they remember what digests are.
     publishers: Mutex<HashMap<(usize, Repository), Arc<Publisher>>>,
+    /// Ends looking and waiting, which the next start takes up again.
+    stop: CancellationToken,
 }
 
 impl Setup {
@@ -45,7 +47,12 @@ impl Setup {
         let registries = clients.collect::<Result<_, RegistryError>>()?;
         let door = |hook: &Hook| (hook.name.clone(), Door { gate: Gate::of(hook), hook: hook.clone() });
         let doors = settings.hooks.iter().map(door).collect();
-        Ok(Setup { settings, doors, registries, publishers: Mutex::default() })
+        Ok(Setup { settings, doors, registries, publishers: Mutex::default(), stop: CancellationToken::new() })
+    }
+
+    /// Lets every publisher end what is only looking or waiting; what is being written is finished.
+    pub(super) fn stop(&self) {
+        self.stop.cancel();
     }
 
     /// The hook of this name.
@@ -72,7 +79,7 @@ impl Setup {
             lookout,
             policy: rule.policy.clone(),
             options: Options::default(),
-            stop: CancellationToken::new(),
+            stop: self.stop.clone(),
             progress: Arc::new(|_, _| {}),
         });
         if publishers.len() >= MOST_PUBLISHERS {

@@ -18,10 +18,10 @@ use super::settings::Event;
 use super::setup::Setup;
 use crate::model::text::clean;
 use crate::model::{Digest, Host, Last, Tag};
-use crate::plan::{Code, Reason, Verdict};
+use crate::plan::{Code, Reason, Verdict, Weight};
 use crate::publish::{Action, Known, Outcome, PublishError};
 use crate::registry::Kind;
-use crate::store::{Act, Changes, Claimed, End, Entry, StoreError, StoredIndex, Trigger, TroubleKind};
+use crate::store::{Act, Changes, Claimed, End, Entry, Recorded, StoreError, StoredIndex, Trigger, TroubleKind};
 
 /// How long a job may be worked on without a sign of life.
 const LEASE: Duration = Duration::from_secs(120);
@@ -52,15 +52,16 @@ pub(super) async fn run(app: Arc<App>, stop: CancellationToken) {
         };
         match claimed {
             Some(claimed) => {
-                let (app, guard) = (app.clone(), running.start(claimed.repository.host()));
+                let (app, slot) = (app.clone(), running.start(claimed.repository.host()));
                 tracker.spawn(async move {
                     work(&app, &claimed).await;
-                    drop(guard);
+                    drop(slot);
                 });
             }
             None => wait(&app, &running, &mut changes, &stop).await,
         }
     }
+    app.setup().stop();
     tracker.close();
     tracker.wait().await;
 }
@@ -117,15 +118,15 @@ type Ended = (End, Option<Entry>);
 /// One job from its lease to its journal entry.
 #[tracing::instrument(name = "job", skip_all, fields(repository = %claimed.repository, tag = %claimed.tag, trigger = %claimed.trigger))]
 async fn work(app: &App, claimed: &Claimed) {
-    let before = app.store.job(&claimed.repository, &claimed.tag).await.ok().flatten();
-    let was_held = before.and_then(|job| job.trouble).is_some_and(|trouble| trouble.kind != TroubleKind::Failing);
+    let before = before(app, claimed).await;
     let (end, entry) = if claimed.starts > MOST_STARTS {
         let reason = format!("started {MOST_STARTS} times and never came to an end");
         tracing::error!("`{}` is parked: {reason}", claimed.tag);
-        (End::Parked { reason }, None)
+        let entry = failure("never-ended", &reason, Weight::Hold, 0);
+        (End::Parked { reason }, Some(entry))
     } else {
         tokio::select! {
-            ended = attempt(app, claimed) => ended,
+            ended = attempt(app, claimed, &before) => ended,
             () = lease_lost(app, claimed) => {
                 tracing::warn!("The lease of `{}` was lost; somebody else works on it", claimed.tag);
                 return;
@@ -133,7 +134,7 @@ async fn work(app: &App, claimed: &Claimed) {
         }
     };
     app.metrics.job_ended(&end, entry.as_ref());
-    let notices = notices(claimed, was_held, &end, entry.as_ref());
+    let notices = notices(claimed, before.was_held, &end, entry.as_ref(), SystemTime::now());
     let is_published = entry.as_ref().is_some_and(|entry| entry.act == Act::Pushed);
     match app.store.finish(claimed, end, entry).await {
         Ok(true) => {
@@ -147,29 +148,78 @@ async fn work(app: &App, claimed: &Claimed) {
     }
 }
 
+/// What is known of a tag's runs so far.
+#[derive(Default)]
+struct Before {
+    /// Whether the tag was held or given up, and did not come right since.
+    was_held: bool,
+    /// The newest entry of the journal.
+    newest: Option<Recorded>,
+}
+
+/// Looks up how the tag's runs ended. Without an answer it is as if there had been none: then
+/// something may be told or written down twice.
+async fn before(app: &App, claimed: &Claimed) -> Before {
+    let (repository, tag) = (&claimed.repository, &claimed.tag);
+    let job = app.store.job(repository, tag).await.ok().flatten();
+    let newest = app.store.history(Some(repository), Some(tag), 1, None).await.unwrap_or_default().pop();
+    let was_held = match job.and_then(|job| job.trouble).map(|trouble| trouble.kind) {
+        None => false,
+        Some(TroubleKind::Held | TroubleKind::Parked) => true,
+        // It failed since: that it was held before is what the journal knows.
+        Some(TroubleKind::Failing) => {
+            let entries = app.store.history(Some(repository), Some(tag), 20, None).await.unwrap_or_default();
+            entries.iter().find_map(leaves_held).unwrap_or_default()
+        }
+    };
+    Before { was_held, newest }
+}
+
+/// Whether a tag is held since this entry; none if the entry makes no difference.
+fn leaves_held(entry: &Recorded) -> Option<bool> {
+    match entry.act {
+        Act::Pushed | Act::Unchanged | Act::RolledBack => Some(has_hold(&entry.reasons)),
+        Act::Held => Some(true),
+        Act::Failed => has_hold(&entry.reasons).then_some(true),
+    }
+}
+
+fn has_hold(reasons: &Value) -> bool {
+    reasons.as_array().into_iter().flatten().any(|reason| reason["weight"] == Weight::Hold.as_str())
+}
+
 /// What the end of a run is worth telling others; nothing for a tag that stays as it was.
-fn notices(claimed: &Claimed, was_held: bool, end: &End, entry: Option<&Entry>) -> Vec<Notice> {
+fn notices(claimed: &Claimed, was_held: bool, end: &End, entry: Option<&Entry>, at: SystemTime) -> Vec<Notice> {
     let notice = |event: Event, data: Value| Notice {
         event,
         id: format!("{}:{}@{}-{}", claimed.repository, claimed.tag, claimed.last_woken_at_ms, event.as_str()),
         repository: claimed.repository.clone(),
         tag: claimed.tag.clone(),
+        at,
         data,
     };
-    match end {
-        End::Done => {
-            let pushed = entry.filter(|entry| entry.act == Act::Pushed).map(|entry| {
-                let digest = entry.new_digest.as_ref().map(Digest::as_str);
-                let previous = entry.old_digest.as_ref().map(Digest::as_str);
-                notice(Event::Published, json!({ "digest": digest, "previous": previous, "images": entry.inputs }))
-            });
-            let recovered = was_held.then(|| notice(Event::Recovered, json!({})));
-            pushed.into_iter().chain(recovered).collect()
-        }
+    let digest = entry.and_then(|entry| entry.new_digest.as_ref()).map(Digest::as_str);
+    let published = entry.filter(|entry| is_news(entry)).map(|entry| {
+        let previous = entry.old_digest.as_ref().map(Digest::as_str);
+        notice(Event::Published, json!({ "digest": digest, "previous": previous, "images": entry.inputs }))
+    });
+    let change = match end {
+        End::Done => was_held.then(|| notice(Event::Recovered, json!({ "digest": digest }))),
         End::Held { reason } | End::Parked { reason } if !was_held => {
-            vec![notice(Event::Held, json!({ "reason": reason }))]
+            let reasons = entry.map_or(&Value::Null, |entry| &entry.reasons);
+            Some(notice(Event::Held, json!({ "reason": reason, "reasons": reasons })))
         }
-        End::Held { .. } | End::Parked { .. } | End::Retry { .. } => Vec::new(),
+        End::Held { .. } | End::Parked { .. } | End::Retry { .. } => None,
+    };
+    published.into_iter().chain(change).collect()
+}
+
+/// Whether the tag was published: just now, or by a run that died before it could write that down.
+fn is_news(entry: &Entry) -> bool {
+    match entry.act {
+        Act::Pushed => true,
+        Act::Unchanged => entry.old_digest.is_some() && entry.old_digest != entry.new_digest,
+        Act::Held | Act::Failed | Act::RolledBack => false,
     }
 }
 
@@ -186,21 +236,26 @@ async fn lease_lost(app: &App, claimed: &Claimed) {
 }
 
 /// Publishes, and makes of whatever happens an end and an entry.
-async fn attempt(app: &App, claimed: &Claimed) -> Ended {
+async fn attempt(app: &App, claimed: &Claimed, before: &Before) -> Ended {
     let setup = app.setup();
-    let publishing = std::panic::AssertUnwindSafe(publish(app, &setup, claimed)).catch_unwind();
+    let publishing = std::panic::AssertUnwindSafe(publish(app, &setup, claimed, before)).catch_unwind();
     match tokio::time::timeout(LONGEST_JOB, publishing).await {
         Ok(Ok(ended)) => ended,
         Ok(Err(_)) => {
             app.metrics.panicked();
             tracing::error!("Publishing `{}` panicked; this is a bug of ours", claimed.tag);
-            (retry_or_park(claimed, "panicked, which is a bug of ours".to_owned()), None)
+            let reason = "panicked, which is a bug of ours".to_owned();
+            let entry = failure("panicked", &reason, Weight::Hold, 0);
+            match retry_or_park(claimed, reason) {
+                end @ End::Parked { .. } => (end, Some(entry)),
+                end => (end, None),
+            }
         }
         Err(_) => (retry(claimed, format!("took longer than {} minutes", LONGEST_JOB.as_secs() / 60)), None),
     }
 }
 
-async fn publish(app: &App, setup: &Setup, claimed: &Claimed) -> Ended {
+async fn publish(app: &App, setup: &Setup, claimed: &Claimed, before: &Before) -> Ended {
     let Some((rule, publisher)) = setup.publisher(&claimed.repository, &claimed.tag) else {
         return (End::Done, None); // its rule was taken away since
     };
@@ -210,23 +265,24 @@ async fn publish(app: &App, setup: &Setup, claimed: &Claimed) -> Ended {
     };
     let job = rule.job(&claimed.repository, &claimed.tag);
     let registry = publisher.registry.counting_anew();
-    if claimed.trigger != Trigger::Scan {
+    // A scan brings its listing along. What somebody told since may not be in it.
+    if claimed.trigger != Trigger::Scan || claimed.woken_at_ms != claimed.last_woken_at_ms {
         publisher.lookout.forget_listing();
     }
     let result = publisher.publish(&registry, &job, &known).await;
     let (end, entry) = match result {
         Ok(outcome) => {
-            let ended = decided(claimed, rule.quiet, &known, &outcome, registry.requests());
+            let quiet = rule.quiet.saturating_sub(since(claimed.last_woken_at_ms));
+            let ended = decided(before, quiet, &known, &outcome, registry.requests());
             if known.frozen.is_some() && outcome.action == Action::Pushed {
                 release(app, claimed).await;
             }
             ended
         }
-        Err(error) => failed(claimed, &error, registry.requests()),
+        Err(error) => failed(claimed, before, &error, registry.requests()),
     };
-    if let Some(entry) = &entry {
-        let digest = entry.new_digest.as_ref().map_or("-", Digest::as_str);
-        tracing::info!(act = entry.act.code(), requests = entry.requests, index.digest = digest, "{}", claimed.tag);
+    if let (End::Held { reason }, Some(entry)) = (&end, &entry) {
+        tracing::warn!(requests = entry.requests, "`{}:{}` is held: {reason}", claimed.repository, claimed.tag);
     }
     (end, entry)
 }
@@ -257,47 +313,79 @@ pub(super) fn sources(inputs: &Value) -> BTreeMap<Tag, Digest> {
     inputs.as_object().into_iter().flatten().filter_map(image).collect()
 }
 
-fn decided(claimed: &Claimed, quiet: Duration, known: &Known, outcome: &Outcome, requests: u64) -> Ended {
+/// The end of a run that looked and decided. `quiet` is what is left of the quiet time.
+fn decided(before: &Before, quiet: Duration, known: &Known, outcome: &Outcome, requests: u64) -> Ended {
     let holds: Vec<&Reason> = outcome.plan.reasons.iter().filter(|reason| reason.forbids()).collect();
+    let act = match outcome.action {
+        Action::Pushed => Act::Pushed,
+        Action::Unchanged if holds.is_empty() => Act::Unchanged,
+        Action::Unchanged | Action::Held => Act::Held,
+    };
+    let mut entry = entry(act, outcome, requests);
     if holds.is_empty() {
-        let entry = match outcome.action {
-            Action::Pushed => Some(entry(Act::Pushed, outcome, requests)),
-            Action::Unchanged if known.last.is_none() => Some(entry(Act::Unchanged, outcome, requests)),
-            Action::Unchanged | Action::Held => None,
-        };
-        return (End::Done, entry);
+        let served = entry.new_digest.as_ref();
+        let last = known.last.as_ref().map(|last| &last.digest);
+        let is_known = act == Act::Unchanged && last.is_some() && last == served && !before.was_held;
+        if act == Act::Unchanged && last != served {
+            entry.old_digest = last.cloned();
+        }
+        return (End::Done, (!is_known).then_some(entry));
     }
     // More architectures may be on their way: what is missing now is no news before the quiet time.
-    let left = quiet.saturating_sub(since(claimed.last_woken_at_ms));
     let waits_for_more = holds.iter().all(|reason| matches!(reason.code, Code::ArchMissing | Code::NothingFound));
     let reason = holds.iter().map(|reason| clean(&reason.message, 300)).collect::<Vec<_>>().join("; ");
-    if waits_for_more && !left.is_zero() {
-        return (End::Retry { after: left, reason }, None);
+    if waits_for_more && act == Act::Held && !quiet.is_zero() && !before.was_held {
+        return (End::Retry { after: quiet, reason: format!("waiting for more: {reason}") }, None);
     }
-    (End::Held { reason }, Some(entry(Act::Held, outcome, requests)))
+    let is_known = act == Act::Held && before.was_held && before.tells(&entry);
+    (End::Held { reason }, (!is_known).then_some(entry))
 }
 
-fn failed(claimed: &Claimed, error: &PublishError, requests: u64) -> Ended {
+impl Before {
+    /// Whether the journal's newest entry says the same, so that a scan every ten minutes does not
+    /// fill it.
+    fn tells(&self, entry: &Entry) -> bool {
+        self.newest.as_ref().is_some_and(|newest| {
+            newest.act == entry.act
+                && newest.old_digest == entry.old_digest
+                && newest.inputs == entry.inputs
+                && newest.reasons == entry.reasons
+        })
+    }
+}
+
+fn failed(claimed: &Claimed, before: &Before, error: &PublishError, requests: u64) -> Ended {
     let reason = clean(&chain(error), 600);
-    let entry = Entry {
+    match error.kind() {
+        _ if matches!(error, PublishError::Interrupted) => {
+            (End::Retry { after: Duration::ZERO, reason: "interrupted by a restart".to_owned() }, None)
+        }
+        Kind::Failing => {
+            tracing::warn!(attempts = claimed.attempts + 1, "{reason}");
+            // One entry for a series of failures.
+            let entry = failure(error.code(), &reason, Weight::Note, requests);
+            let is_known = claimed.attempts > 0 && before.newest.as_ref().is_some_and(|e| e.act == Act::Failed);
+            (retry(claimed, reason), (!is_known).then_some(entry))
+        }
+        Kind::NotAllowed | Kind::Settings => {
+            tracing::error!("{reason}");
+            let entry = failure(error.code(), &reason, Weight::Hold, requests);
+            let is_known = before.was_held && before.tells(&entry);
+            (End::Parked { reason }, (!is_known).then_some(entry))
+        }
+    }
+}
+
+/// The entry of a run that failed: a hold if it was given up, a note if it is tried again.
+fn failure(code: &str, reason: &str, weight: Weight, requests: u64) -> Entry {
+    Entry {
         act: Act::Failed,
         old_digest: None,
         new_digest: None,
         index: None,
         inputs: json!({}),
-        reasons: json!([{ "code": error.code(), "message": reason, "weight": "hold" }]),
+        reasons: json!([{ "code": code, "tag": null, "message": reason, "weight": weight.as_str() }]),
         requests,
-    };
-    match error.kind() {
-        Kind::Failing => {
-            tracing::warn!(attempts = claimed.attempts + 1, "{reason}");
-            // One entry for a series of failures.
-            (retry(claimed, reason), (claimed.attempts == 0).then_some(entry))
-        }
-        Kind::NotAllowed | Kind::Settings => {
-            tracing::error!("{reason}");
-            (End::Parked { reason }, Some(entry))
-        }
     }
 }
 
@@ -336,7 +424,7 @@ fn entry(act: Act, outcome: &Outcome, requests: u64) -> Entry {
             "code": reason.code.as_str(),
             "tag": reason.tag.as_ref().map(|tag| tag.as_str()),
             "message": clean(&reason.message, 600),
-            "weight": if reason.forbids() { "hold" } else { "note" },
+            "weight": reason.weight.as_str(),
         })
     };
     let index = outcome.index.as_ref();

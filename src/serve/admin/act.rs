@@ -57,7 +57,8 @@ pub(super) async fn release(State(app): State<Arc<App>>, headers: HeaderMap, bod
     Ok((StatusCode::ACCEPTED, Json(body)))
 }
 
-/// Puts an earlier index back and holds the tag there until its images change or it is released.
+/// Puts an earlier index back, under the tag and what goes with it, and holds the tag there until its
+/// images change or it is released.
 ///
 /// The hold is stored first: from then on no run writes the tag, and one that is under way is
 /// waited for, so that nothing is written over what is put back.
@@ -89,9 +90,13 @@ pub(super) async fn rollback(State(app): State<Arc<App>>, headers: HeaderMap, bo
     };
     app.store.hold(hold).await?;
     wait_for_run(&app, &repository, &tag).await?;
-    if let Err(error) = registry.put_index(&repository, &tag, &index).await {
-        app.store.release(&repository, &tag).await?;
-        return Err(failed(error));
+    for name in job.tags().filter(|name| *name == &tag || seen.published.contains_key(name)) {
+        if let Err(error) = registry.put_index(&repository, name, &index).await {
+            if *name == tag {
+                app.store.release(&repository, &tag).await?;
+            }
+            return Err(failed(error));
+        }
     }
     let record = Entry {
         act: Act::RolledBack,
