@@ -57,7 +57,7 @@ pub struct Lookout {
     pattern: Pattern,
     words: Words,
     scope: Scope,
-    listing: Mutex<Arc<OnceCell<Versions>>>,
+    listing: Mutex<Arc<OnceCell<Arc<Versions>>>>,
     learned: Mutex<Learned>,
 }
 
@@ -102,10 +102,18 @@ impl Lookout {
             let others = listed.filter(|listed| expected.iter().all(|expected| expected.tag != listed.tag));
             try_join_all(others.map(|arch_tag| self.observe(registry, arch_tag.clone()))).await
         };
+        let published = async {
+            // Where all images wait for the listing, this does, too: it costs no time, and the round
+            // that follows opens as many connections as reading back will need.
+            if expected.is_empty() && self.scope.only.is_none() {
+                self.list(registry).await?;
+            }
+            try_join_all(job.tags().map(|tag| self.published(registry, tag))).await
+        };
         let (mut observed, listed, published) = try_join3(
             try_join_all(expected.iter().map(|arch_tag| self.observe(registry, arch_tag.clone()))),
             listed,
-            try_join_all(job.tags().map(|tag| self.published(registry, tag))),
+            published,
         )
         .await?;
         observed.extend(listed);
@@ -143,11 +151,11 @@ impl Lookout {
         *self.listing.lock().expect("no panic happens while it is held") = Arc::default();
     }
 
-    async fn list(&self, registry: &Registry) -> Result<Versions, RegistryError> {
+    async fn list(&self, registry: &Registry) -> Result<Arc<Versions>, RegistryError> {
         let listing = self.listing.lock().expect("no panic happens while it is held").clone();
         let list = || async {
             let tags = registry.tags(&self.repository).await?;
-            Ok(group::by_version(&tags, &self.pattern, &self.words))
+            Ok(Arc::new(group::by_version(&tags, &self.pattern, &self.words)))
         };
         listing.get_or_try_init(list).await.cloned()
     }
