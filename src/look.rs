@@ -101,10 +101,18 @@ impl Lookout {
             let others = listed.filter(|listed| expected.iter().all(|expected| expected.tag != listed.tag));
             try_join_all(others.map(|arch_tag| self.observe(registry, arch_tag))).await
         };
+        let published = async {
+            // Where all images wait for the listing, this does, too: it costs no time, and the round
+            // that follows opens as many connections as reading back will need.
+            if expected.is_empty() && self.scope.only.is_none() {
+                self.list(registry, &job.tag).await?;
+            }
+            try_join_all(job.tags().map(|tag| self.published(registry, tag))).await
+        };
         let (mut observed, listed, published) = try_join3(
             try_join_all(expected.iter().map(|arch_tag| self.observe(registry, arch_tag.clone()))),
             listed,
-            try_join_all(job.tags().map(|tag| self.published(registry, tag))),
+            published,
         )
         .await?;
         observed.extend(listed);

@@ -213,14 +213,15 @@ async fn every_form_of_please_wait_is_understood() {
 async fn while_a_registry_asks_for_quiet_nothing_is_sent_to_it_and_people_are_told() {
     let registry = registry().await;
     registry.on(When::kind(Kind::Tags), Play::Delay(Duration::from_millis(200)));
-    registry.on(When::kind(Kind::GetManifest).once(), Play::too_many_requests("1"));
+    registry.on(When::kind(Kind::GetManifest).tag("amd64-xenial").once(), Play::too_many_requests("1"));
     registry.set_delay(Duration::from_millis(50));
-    // What is published is asked for first and told to wait, while the listing is under way. Its
+    // What is required is asked for first and told to wait, while the listing is under way. Its
     // second try comes when the quiet ends, and nothing that the listing leads to comes before.
-    let ran = publish(&registry).arg("--timeout").arg("900ms").arg("-v").run().await.expect(0);
+    let ran = publish(&registry).arg("--require").arg("amd64").arg("--timeout").arg("900ms").arg("-v");
+    let ran = ran.run().await.expect(0);
     assert!(is_published(&registry));
     let tries: Vec<_> = registry.requests_of(Kind::GetManifest);
-    let again = tries.iter().filter(|get| get.path.ends_with("/xenial")).nth(1).expect("a second try");
+    let again = tries.iter().filter(|get| get.path.ends_with("/amd64-xenial")).nth(1).expect("a second try");
     let blobs = registry.requests_of(Kind::Blob);
     assert!(blobs.iter().all(|blob| blob.arrived > again.arrived), "the images were not left alone");
     assert!(ran.stderr.contains("was put off"), "{}", ran.stderr);
