@@ -13,7 +13,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use onetag::model::{Digest, Repository, Tag};
-use onetag::store::{Act, Claimed, Entry, Store, StoredIndex, Trigger, Wake};
+use onetag::store::{Act, Claimed, Entry, Store, StoreError, StoredIndex, Trigger, Wake};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -66,6 +66,18 @@ fn hinted(text: &str, arch_tag: &str, content: &str) -> Wake {
 
 fn quiet(text: &str, quiet: Duration) -> Wake {
     Wake { quiet, ..wake(text) }
+}
+
+/// A delivery so large that a machine with other work may need more than the time it has: then its
+/// sender comes again.
+async fn deliver_at_last(store: &Store, wakes: Vec<Wake>) {
+    for _ in 0..20 {
+        match store.accept(wakes.clone()).await {
+            Err(StoreError::Slow) => {}
+            stored => return stored.unwrap(),
+        }
+    }
+    panic!("it was never stored");
 }
 
 /// The next job, leased for an hour.
