@@ -16,6 +16,8 @@ mod real;
 mod report;
 mod rounds;
 mod secrets;
+mod serve_intake;
+mod serve_intake_life;
 mod store;
 mod support;
 mod tags;

@@ -119,6 +119,11 @@ async fn migrate(db: &mut SqliteConnection, found: usize) -> sqlx::Result<()> {
     for schema in &SCHEMAS[found..] {
         sqlx::raw_sql(*schema).execute(&mut *db).await?;
     }
+    mark(db).await
+}
+
+/// Marks the file as ours and of the newest schema. A file that is already is written all the same.
+pub(super) async fn mark(db: &mut SqliteConnection) -> sqlx::Result<()> {
     let marks = format!("PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {};", SCHEMAS.len());
     sqlx::raw_sql(sqlx::AssertSqlSafe(marks)).execute(&mut *db).await?;
     Ok(())
