@@ -13,7 +13,7 @@ use tokio::sync::OnceCell;
 use crate::model::image::Content;
 use crate::model::text::clean;
 use crate::model::{
-    ArchChoice, ArchTag, Descriptor, Digest, Found, Image, Job, Last, Meaning, Observation, Pattern, Published,
+    ArchChoice, ArchTag, Descriptor, Digest, Found, Image, Index, Job, Last, Meaning, Observation, Pattern, Published,
     Repository, Seen, Tag, Unfit, Words,
 };
 use crate::plan::group;
@@ -148,6 +148,14 @@ impl Lookout {
     /// Lets the next look list the tags again.
     pub fn forget_listing(&self) {
         *self.listing.lock().expect("no panic happens while it is held") = Arc::default();
+    }
+
+    /// Remembers what was just written under `tag`, so that it need not be read again.
+    pub fn wrote(&self, tag: &Tag, index: &Index) {
+        let content = read_published(Some(index.kind().media_type()), index.bytes());
+        let mut learned = self.learned();
+        learned.tags.insert(tag.clone(), index.digest().clone());
+        learned.content.insert(index.digest().clone(), content);
     }
 
     /// Lets the next looks go by this listing of the repository's tags, which somebody just got.

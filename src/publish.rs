@@ -335,7 +335,10 @@ impl Publisher {
         for tag in push.tags.clone() {
             let before = seen.published.get(&tag).map(|published| &published.digest);
             match self.write(registry, job, seen, &tag, &mut push, before).await {
-                Ok(Written::Served) => written.push(format!("`{tag}`")),
+                Ok(Written::Served) => {
+                    self.lookout.wrote(&tag, &push.index);
+                    written.push(format!("`{tag}`"));
+                }
                 Ok(Written::Moved(what)) => return Ok(Acted::Moved(what)),
                 Ok(Written::Immutable(refusal)) => {
                     let message = format!("the registry does not let `{tag}` change ({refusal})");

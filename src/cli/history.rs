@@ -92,6 +92,7 @@ pub(super) fn history(args: HistoryArgs) -> Result<Exit, Refused> {
     let entries = answer.get("history").and_then(Value::as_array).cloned().unwrap_or_default();
     match args.output.output {
         Output::Json => entries.iter().for_each(|entry| console.data(&format!("{entry}\n"))),
+        Output::Text if entries.is_empty() => console.hint("the journal has nothing about this yet"),
         Output::Text => entries.iter().for_each(|entry| console.report(&block(entry))),
     }
     Ok(Exit::Done)
@@ -197,7 +198,9 @@ fn block(entry: &Value) -> String {
     let reasons = entry.get("reasons").and_then(Value::as_array).into_iter().flatten();
     lines.extend(reasons.map(|reason| {
         let style = if text(reason, "weight") == "hold" { RED } else { YELLOW };
-        format!("  {style}{}{style:#}: {}", text(reason, "code"), clean_whole(reason, "message"))
+        let about = reason.get("tag").and_then(Value::as_str).map(|tag| format!("{}: ", clean(tag, 200)));
+        let (code, message) = (text(reason, "code"), clean_whole(reason, "message"));
+        format!("  {style}{code}{style:#}: {}{message}", about.unwrap_or_default())
     }));
     lines.iter().map(|line| format!("{line}\n")).collect()
 }

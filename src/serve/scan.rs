@@ -18,6 +18,9 @@ use crate::model::{Repository, Tag};
 use crate::publish::Publisher;
 use crate::store::{Trigger, Wake};
 
+/// How long to wait before looking again which scans are due.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// However many scans and pushes follow, a plain tag is looked at this long after the first.
 const LONGEST_QUIET: Duration = Duration::from_secs(60);
 
@@ -45,10 +48,12 @@ pub(super) async fn run(app: Arc<App>, stop: CancellationToken) {
                 .entry(repository.clone())
                 .or_insert_with(|| tokio::spawn(scan(app.clone(), setup.clone(), repository)));
         }
-        let next =
-            due.values().min().map_or(Duration::from_secs(60), |due| due.saturating_duration_since(Instant::now()));
+        let next = due.values().min().map_or(LONGEST_PAUSE, |due| due.saturating_duration_since(Instant::now()));
+        // Deliveries may name further repositories at any time.
+        let longest =
+            setup.settings.rules.iter().map(|rule| rule.poll).min().unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE);
         tokio::select! {
-            () = tokio::time::sleep(next.clamp(Duration::from_millis(100), Duration::from_secs(60))) => {}
+            () = tokio::time::sleep(next.min(longest).max(SHORTEST_PAUSE)) => {}
             () = app.reloaded() => due.clear(),
             () = stop.cancelled() => return,
         }

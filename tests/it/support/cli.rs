@@ -89,6 +89,12 @@ impl Cli {
         self
     }
 
+    /// More arguments.
+    pub fn args(mut self, arguments: &[&str]) -> Cli {
+        self.arguments.extend(arguments.iter().map(OsString::from));
+        self
+    }
+
     /// A variable of the environment; `HOME` and `PATH` can be set too.
     pub fn env(mut self, name: &str, value: impl Into<OsString>) -> Cli {
         self.variables.push((name.into(), value.into()));
