@@ -5,7 +5,6 @@ use std::sync::LazyLock;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256, RsaKeyPair};
-use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
 use serde_json::{Value, json};
 
@@ -17,16 +16,25 @@ const NOW: u64 = 1_741_080_074;
 static SIGNER: LazyLock<RsaKeyPair> =
     LazyLock::new(|| RsaKeyPair::generate(KeySize::Rsa2048).expect("a key can be made"));
 
-fn keys() -> Keys {
-    let public = SIGNER.public_key();
-    let n = BASE64.encode(public.modulus().big_endian_without_leading_zero());
-    let e = BASE64.encode(public.exponent().big_endian_without_leading_zero());
-    let key = json!({"kid": "google-1", "kty": "RSA", "alg": "RS256", "use": "sig", "n": n, "e": e});
-    Keys::read(json!({ "keys": [key] }).to_string().as_bytes()).expect("keys")
+/// The modulus of the signer's key: where it is in the DER of every public key of 2048 bits.
+fn modulus() -> Vec<u8> {
+    let der = SIGNER.public_key().as_ref();
+    assert_eq!((der.len(), &der[265..]), (270, &[2, 3, 1, 0, 1][..]), "a key of 2048 bits with the exponent 65537");
+    der[9..265].to_vec()
 }
 
-fn account() -> Account {
-    Account {
+/// The signer's key as Google publishes its own.
+fn published() -> Value {
+    let n = BASE64.encode(modulus());
+    json!({"kid": "google-1", "kty": "RSA", "alg": "RS256", "use": "sig", "n": n, "e": "AQAB"})
+}
+
+fn read(keys: Value) -> Result<Keys, InvalidKeys> {
+    Keys::read(json!({ "keys": keys }).to_string().as_bytes())
+}
+
+fn expected() -> Expected {
+    Expected {
         audience: "https://onetag.example.com/hooks/gar".to_owned(),
         email: "pusher@acme-project.iam.gserviceaccount.com".to_owned(),
     }
@@ -35,8 +43,8 @@ fn account() -> Account {
 fn claims() -> Value {
     json!({
         "iss": "https://accounts.google.com",
-        "aud": account().audience,
-        "email": account().email,
+        "aud": expected().audience,
+        "email": expected().email,
         "email_verified": true,
         "exp": NOW + 3600,
         "iat": NOW,
@@ -62,7 +70,12 @@ fn head() -> Value {
 }
 
 fn token(head: &Value, claims: &Value) -> String {
-    let message = format!("{}.{}", BASE64.encode(head.to_string()), BASE64.encode(claims.to_string()));
+    signed(&head.to_string(), &claims.to_string())
+}
+
+/// A token of exactly these texts, with a good signature.
+fn signed(head: &str, claims: &str) -> String {
+    let message = format!("{}.{}", BASE64.encode(head), BASE64.encode(claims));
     let mut signature = vec![0; SIGNER.public_modulus_len()];
     let random = SystemRandom::new();
     SIGNER.sign(&RSA_PKCS1_SHA256, &random, message.as_bytes(), &mut signature).expect("it can sign");
@@ -70,8 +83,8 @@ fn token(head: &Value, claims: &Value) -> String {
 }
 
 fn verify(token: &str) -> Result<(), BadToken> {
-    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(NOW);
-    account().verify(&headers(&[("Authorization", &format!("Bearer {token}"))]), &keys(), now)
+    let keys = read(json!([published()])).expect("keys");
+    super::verify(token, &keys, &expected(), NOW)
 }
 
 #[test]
@@ -97,8 +110,8 @@ fn somebody_elses_good_token_is_worth_nothing() {
 
 #[test]
 fn a_claim_that_is_missing_or_of_another_type_is_not_passed_over() {
-    for claim in ["iss", "aud", "email", "email_verified", "exp"] {
-        for value in [Value::Null, json!([])] {
+    for claim in ["iss", "aud", "email", "email_verified", "exp", "iat"] {
+        for value in [Value::Null, json!([]), json!([expected().audience]), json!(-1)] {
             let error = verify(&token(&head(), &with(claim, value))).expect_err(claim);
             assert!(matches!(error, BadToken::Unreadable { .. }), "{claim}: {error}");
         }
@@ -107,10 +120,22 @@ fn a_claim_that_is_missing_or_of_another_type_is_not_passed_over() {
 
 #[test]
 fn a_token_is_good_until_it_expires() {
-    assert_eq!(verify(&token(&head(), &with("exp", json!(NOW + 1)))), Ok(()));
-    assert_eq!(verify(&token(&head(), &with("exp", json!(NOW)))), Err(BadToken::Expired));
-    assert_eq!(verify(&token(&head(), &with("exp", json!(0)))), Err(BadToken::Expired));
-    assert_eq!(verify(&token(&head(), &with("exp", json!(u64::MAX)))), Ok(()));
+    let expiring = |exp: u64| verify(&token(&head(), &with("exp", json!(exp))));
+    assert_eq!(expiring(NOW + 1), Ok(()));
+    assert_eq!(expiring(NOW - 29), Ok(()), "clocks may differ");
+    assert_eq!(expiring(NOW - 30), Err(BadToken::Expired));
+    assert_eq!(expiring(0), Err(BadToken::Expired));
+    assert_eq!(expiring(u64::MAX), Ok(()));
+}
+
+#[test]
+fn a_token_of_the_future_is_not_good_yet() {
+    for claim in ["iat", "nbf"] {
+        let made = |time: u64| verify(&token(&head(), &with(claim, json!(time))));
+        assert_eq!(made(NOW + 30), Ok(()), "clocks may differ");
+        assert_eq!(made(NOW + 31), Err(BadToken::TooEarly { claim }));
+        assert_eq!(made(u64::MAX), Err(BadToken::TooEarly { claim }));
+    }
 }
 
 #[test]
@@ -125,21 +150,84 @@ fn a_changed_token_does_not_match_its_signature() {
 
 #[test]
 fn no_algorithm_but_googles_is_taken() {
-    let none = json!({"alg": "none", "kid": "google-1"});
-    assert!(matches!(verify(&token(&none, &claims())), Err(BadToken::Unreadable { .. })));
-    for name in ["HS256", "RS512", "PS256", "ES256"] {
+    for name in ["none", "None", "HS256", "RS512", "PS256", "ES256", "rs256", ""] {
         let head = json!({"alg": name, "kid": "google-1"});
         let found = name.to_owned();
         assert_eq!(verify(&token(&head, &claims())), Err(BadToken::OtherAlgorithm { found }));
     }
+    assert!(matches!(verify(&token(&json!({"kid": "google-1"}), &claims())), Err(BadToken::Unreadable { .. })));
 }
 
 #[test]
-fn a_key_that_is_not_the_signers_is_named_so_that_keys_can_be_fetched_again() {
+fn the_public_key_is_no_secret_to_sign_with() {
+    use hmac::{KeyInit as _, Mac as _};
+
+    for alg in ["HS256", "RS256"] {
+        let message = format!(
+            "{}.{}",
+            BASE64.encode(json!({"alg": alg, "kid": "google-1"}).to_string()),
+            BASE64.encode(claims().to_string())
+        );
+        let mac = hmac::Hmac::<sha2::Sha256>::new_from_slice(&modulus()).expect("a key of any length will do");
+        let mac = mac.chain_update(message.as_bytes()).finalize().into_bytes();
+        assert!(verify(&format!("{message}.{}", BASE64.encode(mac))).is_err(), "{alg}");
+    }
+}
+
+#[test]
+fn what_readers_understand_differently_is_refused() {
+    let (head, claims) = (head().to_string(), claims().to_string());
+    let also = |json: &str, field: &str| format!("{},{field}}}", json.strip_suffix('}').expect("an object"));
+    assert_eq!(verify(&signed(&head, &claims)), Ok(()));
+    let mine = json!(expected().email).to_string();
+    for (head, claims) in [
+        (also(&head, r#""alg":"RS256""#), claims.clone()),
+        (also(&head, r#""k\u0069d":"google-1""#), claims.clone()),
+        (also(&head, r#""crit":["b64"],"b64":false"#), claims.clone()),
+        (head.clone(), also(&claims, &format!(r#""email":{mine}"#))),
+        (head.clone(), also(&claims, &format!(r#""em\u0061il":{mine}"#))),
+        (head.clone(), format!("{claims} {claims}")),
+        (r#"["RS256","google-1",null]"#.to_owned(), claims.clone()),
+        (head.clone(), "[]".to_owned()),
+    ] {
+        let error = verify(&signed(&head, &claims)).expect_err(&head);
+        assert!(matches!(error, BadToken::Unreadable { .. }), "{head} {claims}: {error}");
+    }
+}
+
+#[test]
+fn a_token_longer_than_any_is_not_even_read() {
+    let padded = |bytes: usize| with("padding", json!("x".repeat(bytes)));
+    assert_eq!(verify(&token(&head(), &padded(8 * 1024))), Ok(()));
+    insta::assert_snapshot!(
+        verify(&token(&head(), &padded(12 * 1024))).expect_err("too long"),
+        @"the token cannot be read: it has more than 16384 bytes"
+    );
+}
+
+#[test]
+fn a_key_that_is_not_the_signers_is_named_so_that_it_can_be_looked_for() {
     let error = verify(&token(&json!({"alg": "RS256", "kid": "google-2"}), &claims()));
     assert_eq!(error, Err(BadToken::UnknownKey { id: "google-2".to_owned() }));
     let error = verify(&token(&json!({"alg": "RS256"}), &claims()));
     assert_eq!(error, Err(BadToken::UnknownKey { id: String::new() }));
+}
+
+#[test]
+fn no_key_is_looked_for_on_behalf_of_a_token_that_would_not_be_taken() {
+    for (claim, value) in [
+        ("iss", json!("https://evil.example")),
+        ("aud", json!("https://elsewhere.example.com/")),
+        ("email", json!("mallory@evil.iam.gserviceaccount.com")),
+        ("email_verified", json!(false)),
+        ("exp", json!(NOW - 60)),
+        ("iat", json!(NOW + 60)),
+    ] {
+        let error = super::verify(&token(&head(), &with(claim, value)), &Keys::default(), &expected(), NOW);
+        assert!(!matches!(error, Ok(()) | Err(BadToken::UnknownKey { .. })), "{claim}: {error:?}");
+    }
+    let unknown = super::verify(&token(&head(), &claims()), &Keys::default(), &expected(), NOW);
+    assert!(matches!(unknown, Err(BadToken::UnknownKey { .. })), "{unknown:?}");
 }
 
 #[test]
@@ -151,22 +239,61 @@ fn a_token_brings_no_key_of_its_own() {
 
 #[test]
 fn what_is_no_token_is_refused() {
-    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(NOW);
     let good = token(&head(), &claims());
-    for value in ["", "Bearer", "Bearer ", "Basic Zm9vOmJhcg==", &good] {
-        let error = account().verify(&headers(&[("Authorization", value)]), &keys(), now);
-        assert_eq!(error, Err(BadToken::Missing), "{value}");
-    }
-    assert_eq!(account().verify(&HeaderMap::new(), &keys(), now), Err(BadToken::Missing));
-    for text in ["a", "a.b", "..", "a.b.c.d", "%.%.%", &good[1..], &good.replace('.', "")] {
+    let padded = format!("{good}=");
+    for text in ["", "a", "a.b", "..", "a.b.c.d", "%.%.%", &good[1..], &good.replace('.', ""), &padded] {
         assert!(matches!(verify(text), Err(BadToken::Unreadable { .. })), "{text}");
     }
 }
 
 #[test]
+fn a_request_has_one_bearer_token_or_none() {
+    let bearer = |values: &[&str]| {
+        let pairs: Vec<_> = values.iter().map(|value| ("Authorization", *value)).collect();
+        super::bearer(&headers(&pairs)).map(str::to_owned)
+    };
+    assert_eq!(bearer(&["Bearer abc"]), Some("abc".to_owned()));
+    assert_eq!(bearer(&["bearer  abc "]), Some("abc".to_owned()));
+    for values in [&[][..], &[""], &["Bearer"], &["Bearer "], &["Basic Zm9vOmJhcg=="], &["Bearer a", "Bearer b"]] {
+        assert_eq!(bearer(values), None, "{values:?}");
+    }
+}
+
+#[test]
 fn keys_that_are_none_are_refused() {
-    for json in ["", "{}", "[]", r#"{"keys":1}"#] {
+    for json in ["", "{}", "[]", "[[]]", r#"{"keys":1}"#, r#"{"keys":[]}"#, r#"{"keys":[],"keys":[]}"#] {
         assert!(Keys::read(json.as_bytes()).is_err(), "{json}");
     }
-    assert!(Keys::read(br#"{"keys":[]}"#).is_ok());
+    let error = read(json!([published(), published()])).expect_err("one name for two");
+    insta::assert_snapshot!(error, @"this is not a JSON Web Key Set with the signer's keys: there are two keys `google-1`");
+}
+
+#[test]
+fn keys_of_other_kinds_and_for_other_uses_are_left_out() {
+    for (field, value) in [
+        ("kty", json!("oct")),
+        ("kty", json!("EC")),
+        ("alg", json!("RS512")),
+        ("use", json!("enc")),
+        ("kid", json!(null)),
+        ("n", json!("AQAB")),
+        ("n", json!("not base64!")),
+        ("e", json!(null)),
+    ] {
+        let mut other = published();
+        other[field] = value.clone();
+        assert!(read(json!([other])).is_err(), "{field}: {value}");
+        other["kid"] = json!("other");
+        assert!(read(json!([other, published()])).is_ok(), "{field}: {value}");
+    }
+    let bare = json!({"kid": "a", "kty": "RSA", "n": published()["n"], "e": "AQAB", "x5c": []});
+    assert!(read(json!([bare])).is_ok(), "`alg` and `use` need not be told");
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_it_panic(text in "[\\PC.]{0,300}") {
+        let _ = verify(&text);
+        let _ = Keys::read(text.as_bytes());
+    }
 }
