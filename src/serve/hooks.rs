@@ -21,7 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::App;
-use super::gate::Gate;
+use super::gate::{Gate, NotAdmitted};
 use super::setup::{Door, Setup};
 use crate::model::{Push, Repository};
 use crate::store::{StoreError, Trigger, Wake};
@@ -130,10 +130,10 @@ async fn take(
     if headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
         return Err(Refused::Encoded);
     }
-    door.gate.admit_head(secret, headers).await.map_err(|_| Refused::Unproven)?;
+    door.gate.admit_head(secret, headers).await?;
     // The room is given back with the answer.
     let (body, _room) = read(&app.bodies, headers, body, door.hook.format.longest_body_bytes()).await?;
-    door.gate.admit(secret, headers, &body).map_err(|_| Refused::Unproven)?;
+    door.gate.admit(secret, headers, &body)?;
 
     if let Some(validation) = handshake::validation_response(headers, &body) {
         let json = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
@@ -246,6 +246,8 @@ enum Refused {
     NoSuchHook,
     Method,
     Unproven,
+    /// The sender cannot be known now, and shall come again.
+    NotNow,
     TooLarge,
     TooSlow,
     BrokenOff,
@@ -255,12 +257,22 @@ enum Refused {
     Store(StoreError),
 }
 
+impl From<NotAdmitted> for Refused {
+    fn from(not_admitted: NotAdmitted) -> Refused {
+        match not_admitted {
+            NotAdmitted::Unproven => Refused::Unproven,
+            NotAdmitted::NotNow => Refused::NotNow,
+        }
+    }
+}
+
 impl Refused {
     fn outcome(&self) -> &'static str {
         match self {
             Refused::NoSuchHook => "no-such-hook",
             Refused::Method => "method",
             Refused::Unproven => "unproven",
+            Refused::NotNow => "not-now",
             Refused::TooLarge => "too-large",
             Refused::TooSlow | Refused::BrokenOff => "incomplete",
             Refused::Encoded => "encoded",
@@ -281,6 +293,10 @@ impl IntoResponse for Refused {
             Refused::Unproven => {
                 (StatusCode::UNAUTHORIZED, "the secret or signature is missing or wrong\n").into_response()
             }
+            Refused::NotNow => later(
+                "the token cannot be verified now; send it again
+",
+            ),
             Refused::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "the body is too large\n").into_response(),
             Refused::TooSlow | Refused::BrokenOff => {
                 (StatusCode::REQUEST_TIMEOUT, "the body did not arrive\n").into_response()

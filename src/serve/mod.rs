@@ -5,6 +5,7 @@
 
 mod admin;
 mod gate;
+mod google;
 mod hooks;
 mod metrics;
 mod notify;

@@ -19,6 +19,7 @@ use crate::model::{ArchTag, Host, Job, Pattern, Repository, Tag, Words};
 use crate::plan::Policy;
 use crate::registry;
 pub use crate::webhook::Format;
+pub use crate::webhook::oidc::Keys;
 pub use glob::Glob;
 
 pub use crate::registry::Rate;
@@ -119,9 +120,25 @@ pub enum Proof {
         audience: String,
         /// Whose it must be.
         email: String,
-        /// Google's keys as a JSON Web Key Set; fetched where they are not given.
-        keys: Option<Vec<u8>>,
+        /// What it must be signed with.
+        keys: GoogleKeys,
     },
+}
+
+/// The keys that Google signs with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GoogleKeys {
+    /// These, which the operator sees to when they change.
+    Given(Keys),
+    /// Those that are here: [`GoogleKeys::URL`] but for tests, mirrors and emulators. It is https,
+    /// or this machine itself.
+    At(Url),
+}
+
+impl GoogleKeys {
+    /// Where Google has them, as its `https://accounts.google.com/.well-known/openid-configuration`
+    /// says.
+    pub const URL: &str = "https://www.googleapis.com/oauth2/v3/certs";
 }
 
 /// Somebody who is told of what was done.

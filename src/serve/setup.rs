@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio_util::sync::CancellationToken;
 
-use super::gate::Gate;
+use super::gate::{Gate, Keyrings};
 use super::metrics::Metrics;
 use super::settings::{Hook, Rule, Settings};
 use crate::look::Lookout;
@@ -45,7 +45,11 @@ impl Setup {
             Ok((registry.host.clone(), Registry::new(&registry.host, client)?))
         });
         let registries = clients.collect::<Result<_, RegistryError>>()?;
-        let door = |hook: &Hook| (hook.name.clone(), Door { gate: Gate::of(hook), hook: hook.clone() });
+        let mut keyrings = Keyrings::new();
+        let door = |hook: &Hook| {
+            let gate = Gate::of(hook, &mut keyrings);
+            (hook.name.clone(), Door { gate, hook: hook.clone() })
+        };
         let doors = settings.hooks.iter().map(door).collect();
         Ok(Setup { settings, doors, registries, publishers: Mutex::default(), stop: CancellationToken::new() })
     }

@@ -9,7 +9,7 @@ use super::value::Value;
 use super::world::Place;
 use crate::model::Host;
 use crate::model::text::clean;
-use crate::serve::settings::{Event, Format, Glob, Hook, Notify, Proof};
+use crate::serve::settings::{Event, Format, Glob, GoogleKeys, Hook, Keys, Notify, Proof};
 
 /// A secret in a URL has at least 128 bits if it is 22 letters of base64.
 const SHORTEST_IN_URL: usize = 22;
@@ -36,6 +36,9 @@ const FORMATS: [&str; 17] = [
     "alibaba",
     "msr",
 ];
+
+/// What only a hook whose senders have tokens can have.
+const TOKEN_KEYS: [&str; 4] = ["audience", "email", "keys_file", "keys_url"];
 
 /// Everything that can be told.
 const EVENTS: [Event; 3] = [Event::Published, Event::Held, Event::Recovered];
@@ -105,16 +108,15 @@ fn format(value: Value<'_>) -> Option<Format> {
 
 fn proof(section: &Section<'_>, place: &Place<'_>, format: Format) -> Option<Proof> {
     let way = way(section, format)?;
-    for (key, needed) in
-        [("header", Way::Header), ("audience", Way::Token), ("email", Way::Token), ("keys_file", Way::Token)]
-    {
+    let for_tokens = TOKEN_KEYS.iter().map(|key| (*key, Way::Token));
+    for (key, needed) in [("header", Way::Header)].into_iter().chain(for_tokens) {
         if let Some(value) = section.key(key).filter(|_| way != needed) {
             let (needed, way) = (needed.as_str(), way.as_str());
             value.problem(format!("`{key}` is for `proof = \"{needed}\"`, and here it is `proof = \"{way}\"`"));
         }
     }
     if let Some(secret) = section.key("secret").filter(|secret| secret.as_text() == Some("none")) {
-        for key in ["proof", "header", "audience", "email", "keys_file"] {
+        for key in ["proof", "header"].into_iter().chain(TOKEN_KEYS) {
             if section.key(key).is_some() {
                 secret.problem(format!("`secret = \"none\"` lets everybody in, so `{key}` cannot be kept"));
             }
@@ -185,15 +187,46 @@ fn check(value: Value<'_>, secrets: &[SecretString], way: Way) {
 fn token(section: &Section<'_>, place: &Place<'_>) -> Option<Proof> {
     let text = |key| section.required(key).and_then(|value: Value<'_>| value.text("a text")).map(str::to_owned);
     let (audience, email) = (text("audience"), text("email"));
-    let keys = section.key("keys_file").and_then(|value| {
-        let bytes = place.file(value)?.bytes;
-        let json = serde_json::from_slice::<serde_json::Value>(&bytes).ok();
-        if !json.is_some_and(|json| json["keys"].is_array()) {
-            value.problem("`keys_file` does not hold a JSON Web Key Set: expected `{\"keys\": […]}`");
+    let keys = match (section.key("keys_file"), section.key("keys_url")) {
+        (None, None) => Some(GoogleKeys::At(Url::parse(GoogleKeys::URL).expect("Google's keys have a URL"))),
+        (None, Some(url)) => keys_url(url).map(GoogleKeys::At),
+        (Some(file), url) => {
+            if let Some(url) = url.filter(|url| keys_url(*url).is_some()) {
+                url.warning("nothing is fetched from `keys_url`, since `keys_file` has the keys");
+            }
+            keys_file(file, place).map(GoogleKeys::Given)
         }
-        Some(bytes)
-    });
-    Some(Proof::GoogleToken { audience: audience?, email: email?, keys })
+    };
+    Some(Proof::GoogleToken { audience: audience?, email: email?, keys: keys? })
+}
+
+fn keys_file(value: Value<'_>, place: &Place<'_>) -> Option<Keys> {
+    let keys = Keys::read(&place.file(value)?.bytes);
+    keys.map_err(|error| value.problem(format!("`keys_file` cannot be used: {error}"))).ok()
+}
+
+/// Where keys can be fetched that nobody changed on the way.
+fn keys_url(value: Value<'_>) -> Option<Url> {
+    let text = value.text("a URL")?;
+    let is_safe = |url: &Url| match url.scheme() {
+        "https" => url.host_str().is_some(),
+        "http" => url.host_str().is_some_and(is_this_machine),
+        _ => false,
+    };
+    let has_login = |url: &Url| !url.username().is_empty() || url.password().is_some();
+    let url = Url::parse(text).ok().filter(|url| is_safe(url) && !has_login(url));
+    if url.is_none() {
+        value.problem(format!(
+            "`keys_url` is not a URL that keys can be trusted from: expected https, as in `{}`, or this machine itself",
+            GoogleKeys::URL
+        ));
+    }
+    url
+}
+
+fn is_this_machine(host: &str) -> bool {
+    let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 /// Reads one receiver of notifications.

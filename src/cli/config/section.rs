@@ -89,6 +89,7 @@ pub(super) const HOOK: Kind = Kind {
         ("audience", r#""https://onetag.example.com/hooks/prod""#),
         ("email", r#""push@project.iam.gserviceaccount.com""#),
         ("keys_file", r#""/etc/onetag/google-keys.json""#),
+        ("keys_url", r#""https://www.googleapis.com/oauth2/v3/certs""#),
         ("repository_strip", r#""docker-local/""#),
         ("repository_prefix", r#""docker/""#),
     ],

@@ -11,7 +11,7 @@ use super::section::{HOOK, NOTIFY, REGISTRY, REPOSITORY, TOP};
 use super::*;
 use crate::model::{Repository, Tag};
 use crate::registry::credentials::Environment;
-use crate::serve::settings::{Proof, Rate};
+use crate::serve::settings::{GoogleKeys, Proof, Rate};
 
 const ONE_RULE: &str = "[[repository]]\nregistry = \"registry.example.com\"\nname = \"acme/*\"\n";
 const PEM: &str = "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----\n";
@@ -32,7 +32,11 @@ fn read(text: &str, reader: Reader<'_>) -> Result<Loaded, Invalid> {
             "/etc/onetag/crlf" => b"correct-horse-battery-staple\r\n".to_vec(),
             "/etc/onetag/two" => b"correct-horse-battery-staple\n\n".to_vec(),
             "/etc/onetag/binary" => b"\xff\xfe".to_vec(),
-            path if path.ends_with("keys.json") => br#"{"keys": []}"#.to_vec(),
+            path if path.ends_with("keys.json") => {
+                let modulus = "u".repeat(341) + "w"; // 256 bytes
+                format!(r#"{{"keys": [{{"kid": "a", "kty": "RSA", "n": "{modulus}", "e": "AQAB"}}]}}"#).into_bytes()
+            }
+            path if path.ends_with("no-keys.js") => br#"{"keys": []}"#.to_vec(),
             path if path.ends_with("pem") || path.ends_with("key") => PEM.into(),
             path if path.contains("missing") => return Err(io::Error::from(io::ErrorKind::NotFound)),
             _ => b"correct-horse-battery-staple\n".to_vec(),
@@ -499,6 +503,41 @@ fn a_hook_is_proved_as_is_usual_for_its_format_unless_the_file_says_otherwise() 
 }
 
 #[test]
+fn keys_of_tokens_are_googles_unless_the_file_says_where_others_are() {
+    let keys = |lines: &str| match hook(&format!("format = \"gar\"\naudience = \"a\"\nemail = \"e\"\n{lines}\n")).proof
+    {
+        Proof::GoogleToken { keys: GoogleKeys::At(url), .. } => url.to_string(),
+        Proof::GoogleToken { keys: GoogleKeys::Given(_), .. } => "given".to_owned(),
+        proof => format!("{proof:?}"),
+    };
+    assert_eq!(keys(""), "https://www.googleapis.com/oauth2/v3/certs");
+    assert_eq!(keys("keys_file = \"keys.json\""), "given");
+    for url in ["https://keys.example.com/certs", "http://127.0.0.1:8085/certs", "http://[::1]/", "http://localhost:1/"]
+    {
+        assert_eq!(keys(&format!("keys_url = \"{url}\"")), url);
+    }
+}
+
+#[test]
+fn keys_that_somebody_could_have_changed_are_refused() {
+    let token = |lines: &str| hook_problems(&format!("format = \"gar\"\naudience = \"a\"\nemail = \"e\"\n{lines}"));
+    let unsafe_url = "10:12: `keys_url` is not a URL that keys can be trusted from: expected https, as in `https://www.googleapis.com/oauth2/v3/certs`, or this machine itself";
+    for url in
+        ["http://keys.example.com/", "http://10.0.0.1/", "ftp://127.0.0.1/", "keys", "https://u:p@keys.example.com/"]
+    {
+        assert_eq!(token(&format!("keys_url = \"{url}\"")), unsafe_url, "{url}");
+    }
+    assert_eq!(
+        token("keys_file = \"no-keys.js\""),
+        "10:13: `keys_file` cannot be used: this is not a JSON Web Key Set with the signer's keys: there is no RSA key of 2048 to 8192 bits for RS256"
+    );
+    assert_eq!(
+        hook_problems("format = \"quay\"\nsecret = { env = \"S\" }\nkeys_url = \"https://keys.example.com\""),
+        "9:12: `keys_url` is for `proof = \"token\"`, and here it is `proof = \"url\"`"
+    );
+}
+
+#[test]
 fn a_hook_that_contradicts_itself_is_refused() {
     insta::assert_snapshot!(hook_problems("format = \"quai\"\n"), @"7:10: `format` is `quai`, expected one of distribution, gitlab, zot, harbor, quay, dockerhub, ghcr, acr, eventgrid, ecr, gar, gitea, forgejo, artifactory, nexus, alibaba, msr (did you mean `quay`?)");
     insta::assert_snapshot!(hook_problems("format = \"quay\"\nheader = \"X\"\nproof = \"signature\"\nsecret = { env = \"S\" }"), @"9:9: `proof` is `signature`, expected one of url");
@@ -515,7 +554,7 @@ fn a_hook_that_contradicts_itself_is_refused() {
     4:1: [[hook]] has no `audience`: expected for example `audience = "https://onetag.example.com/hooks/prod"`
     4:1: [[hook]] has no `email`: expected for example `email = "push@project.iam.gserviceaccount.com"`
     8:10: `secret` is of no use to `proof = "token"`: Google signs with keys of its own
-    9:13: `keys_file` does not hold a JSON Web Key Set: expected `{"keys": […]}`
+    9:13: `keys_file` cannot be used: this is not a JSON Web Key Set with the signer's keys: it is not a JSON object
     "#);
     insta::assert_snapshot!(hook_problems("format = \"ghcr\"\nproof = \"url\"\nsecret = \"none\""), @r#"9:10: `secret = "none"` lets everybody in, so `proof` cannot be kept"#);
 }
