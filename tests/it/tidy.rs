@@ -40,7 +40,7 @@ fn layers() -> Vec<(PathBuf, String, String)> {
     };
     sources(&src)
         .into_iter()
-        .filter(|path| path.file_name().is_some_and(|name| name != "tests.rs"))
+        .filter(|path| path.file_name().is_some_and(|name| name != "tests.rs" && name != "samples.rs"))
         .map(|path| {
             let text = std::fs::read_to_string(&path).expect("a text");
             let code = text.split("#[cfg(test)]").next().expect("a beginning").to_owned();
