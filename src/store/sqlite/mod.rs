@@ -107,6 +107,11 @@ impl Database {
         tokio::time::timeout(DELIVERY_TIME, self.deliver(unusable)).await.unwrap_or(Err(StoreError::Slow))
     }
 
+    pub(super) async fn assert_writable(&self) -> Result<(), StoreError> {
+        let written = self.write("store anything", |db| Box::pin(facts::write_anything(db)));
+        tokio::time::timeout(DELIVERY_TIME, written).await.unwrap_or(Err(StoreError::Slow))
+    }
+
     /// Hands a delivery to the writing task and waits for its commit.
     async fn deliver(&self, what: What) -> Result<(), StoreError> {
         let (answer, stored) = oneshot::channel();
