@@ -8,9 +8,10 @@ mod problem;
 
 use std::sync::Arc;
 
-use axum::extract::{Query, State};
+use axum::extract::{DefaultBodyLimit, Query, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
+use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -25,6 +26,8 @@ use problem::Problem;
 
 /// The most entries that one answer holds.
 const MOST_ENTRIES: u32 = 500;
+/// The longest request that anybody has a use for.
+const LONGEST_BODY_BYTES: usize = 64 * 1024;
 
 pub(super) fn router(app: Arc<App>) -> Router {
     Router::new()
@@ -37,6 +40,8 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/api/v1/release", post(act::release))
         .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "there is nothing at this address") })
         .method_not_allowed_fallback(|| async { Problem::new(StatusCode::METHOD_NOT_ALLOWED, "not this way") })
+        .layer(DefaultBodyLimit::max(LONGEST_BODY_BYTES))
+        .layer(map_response(problem::everywhere))
         .with_state(app)
 }
 

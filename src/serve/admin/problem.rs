@@ -1,11 +1,16 @@
 //! Errors of the API: `application/problem+json` (RFC 9457).
 
-use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
+use axum::body::to_bytes;
+use axum::http::header::{ALLOW, CONTENT_TYPE, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
+use crate::model::text::clean;
 use crate::store::StoreError;
+
+const PROBLEM: &str = "application/problem+json";
+const LONGEST_DETAIL_BYTES: usize = 1000;
 
 /// Why a request was not carried out.
 #[derive(Debug)]
@@ -36,6 +41,31 @@ impl IntoResponse for Problem {
         let Problem { status, detail } = self;
         let title = status.canonical_reason().unwrap_or("Error");
         let body = json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail });
-        (status, [(CONTENT_TYPE, "application/problem+json")], body.to_string()).into_response()
+        (status, [(CONTENT_TYPE, PROBLEM)], body.to_string()).into_response()
     }
+}
+
+/// Makes a problem of refusals that the framework words itself, and tells browsers not to guess.
+pub(super) async fn everywhere(response: Response) -> Response {
+    let (status, media_type) = (response.status(), response.headers().get(CONTENT_TYPE));
+    let is_refusal = status.is_client_error() || status.is_server_error();
+    let mut response = match is_refusal && media_type.is_none_or(|found| found != PROBLEM) {
+        true => {
+            let (head, body) = response.into_parts();
+            let detail = to_bytes(body, LONGEST_DETAIL_BYTES).await.unwrap_or_default();
+            let detail = clean(&String::from_utf8_lossy(&detail), LONGEST_DETAIL_BYTES);
+            let mut problem = Problem::new(status, detail).into_response();
+            if let Some(allow) = head.headers.get(ALLOW) {
+                problem.headers_mut().insert(ALLOW, allow.clone());
+            }
+            problem
+        }
+        false => response,
+    };
+    let headers = response.headers_mut();
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if status == StatusCode::UNAUTHORIZED {
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    response
 }
