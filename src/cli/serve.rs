@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::config::{self, Loaded, Reader, World};
@@ -55,13 +55,17 @@ fn load(args: &ServeArgs, console: &Console) -> Result<Settings, Refused> {
 }
 
 async fn serve(args: &ServeArgs, console: &Console, settings: Settings) -> Result<Exit, Refused> {
+    // Before anything is answered: a signal without a handler would end the process at once.
+    let handler = |kind| signal(kind).map_err(Refused::configuration);
+    let hangup = handler(SignalKind::hangup())?;
+    let (interrupt, terminate) = (handler(SignalKind::interrupt())?, handler(SignalKind::terminate())?);
+    let stop = CancellationToken::new();
+    tokio::spawn(stop_when_told(interrupt, terminate, stop.clone()));
     let service = Service::start(settings.clone()).await.map_err(refused)?;
     if let (Ok(listen), Ok(admin)) = (service.listen(), service.admin()) {
         tracing::info!(%listen, %admin, "Listening for deliveries on {listen}, for operators on {admin}");
     }
-    let stop = CancellationToken::new();
-    let reloading = tokio::spawn(reload_when_told(args.config.clone(), settings, service.reloader()));
-    tokio::spawn(stop_when_told(stop.clone()));
+    let reloading = tokio::spawn(reload_when_told(hangup, args.config.clone(), settings, service.reloader()));
     tell_manager(&[sd_notify::NotifyState::Ready]);
     let result = service.run(stop).await;
     reloading.abort();
@@ -73,6 +77,9 @@ fn refused(error: ServeError) -> Refused {
     let hint = match &error {
         ServeError::Store(error) => error.hint().map(str::to_owned),
         ServeError::Registry(error) => error.hint().map(str::to_owned),
+        ServeError::Listen { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => {
+            Some("stop the other program there, or choose another `listen` or `admin`".to_owned())
+        }
         ServeError::Listen { .. } | ServeError::Listener(_) => None,
     };
     let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
@@ -80,10 +87,7 @@ fn refused(error: ServeError) -> Refused {
 }
 
 /// Reads the configuration again at every SIGHUP.
-async fn reload_when_told(path: PathBuf, mut settings: Settings, reloader: Reloader) {
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
-        return;
-    };
+async fn reload_when_told(mut hangup: Signal, path: PathBuf, mut settings: Settings, reloader: Reloader) {
     while hangup.recv().await.is_some() {
         let loaded = config::load(&path, Reader::Service, &World::of_process());
         let newer = match loaded {
@@ -115,11 +119,7 @@ async fn reload_when_told(path: PathBuf, mut settings: Settings, reloader: Reloa
     }
 }
 
-async fn stop_when_told(stop: CancellationToken) {
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return;
-    };
+async fn stop_when_told(mut interrupt: Signal, mut terminate: Signal, stop: CancellationToken) {
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
