@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::header::{ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -16,16 +17,20 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use axum::{Router, http};
 use futures_util::StreamExt as _;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 use super::App;
 use super::gate::Gate;
 use super::setup::{Door, Setup};
-use crate::model::{Push, Repository, Tag};
+use crate::model::{Push, Repository};
 use crate::store::{StoreError, Trigger, Wake};
 use crate::webhook::{self, handshake};
 
 /// How long a sender may take for its body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long it holds that something could be stored, or could not: asking costs nobody a write each.
+const READINESS_AGE: Duration = Duration::from_secs(1);
 /// However many pushes follow, a plain tag is looked at this long after the first.
 const LONGEST_QUIET: Duration = Duration::from_secs(60);
 
@@ -39,21 +44,44 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
-/// Able to store what is delivered.
-async fn ready(State(app): State<Arc<App>>) -> Result<&'static str, Refused> {
-    app.store.counts().await.map_err(Refused::Store)?;
-    Ok("ready\n")
+/// Able to store what is delivered: something is stored to find out.
+async fn ready(State(app): State<Arc<App>>) -> Response {
+    let mut readiness = app.readiness.lock().await;
+    let known = readiness.take().filter(|(tried_at, _)| tried_at.elapsed() < READINESS_AGE);
+    let (tried_at, result) = match known {
+        Some(known) => known,
+        None => {
+            let result = app.store.assert_writable().await;
+            if let Err(error) = &result {
+                tracing::error!("Nothing can be stored: {error}");
+            }
+            (Instant::now(), result)
+        }
+    };
+    let response = match &result {
+        Ok(()) => "ready\n".into_response(),
+        Err(_) => later("nothing can be stored\n"),
+    };
+    *readiness = Some((tried_at, result));
+    response
 }
 
-async fn deliver(state: State<Arc<App>>, Path(name): Path<String>, request: http::Request<Body>) -> Response {
+async fn deliver(
+    state: State<Arc<App>>,
+    name: Result<Path<String>, PathRejection>,
+    request: http::Request<Body>,
+) -> Response {
+    // What is not even text is no hook's name.
+    let name = name.map(|Path(name)| name).unwrap_or_default();
     answer(state.0, &name, None, request).await
 }
 
 async fn deliver_with_secret(
     state: State<Arc<App>>,
-    Path((name, secret)): Path<(String, String)>,
+    path: Result<Path<(String, String)>, PathRejection>,
     request: http::Request<Body>,
 ) -> Response {
+    let (name, secret) = path.map(|Path(path)| path).unwrap_or_default();
     answer(state.0, &name, Some(&secret), request).await
 }
 
@@ -103,7 +131,8 @@ async fn take(
         return Err(Refused::Encoded);
     }
     door.gate.admit_head(secret, headers).await.map_err(|_| Refused::Unproven)?;
-    let body = read(headers, body, door.hook.format.longest_body_bytes()).await?;
+    // The room is given back with the answer.
+    let (body, _room) = read(&app.bodies, headers, body, door.hook.format.longest_body_bytes()).await?;
     door.gate.admit(secret, headers, &body).map_err(|_| Refused::Unproven)?;
 
     if let Some(validation) = handshake::validation_response(headers, &body) {
@@ -141,8 +170,14 @@ async fn greet(door: &Door, secret: Option<&str>, headers: &HeaderMap) -> Result
     }
 }
 
-/// Reads a body up to its format's limit, within the time that a body may take.
-async fn read(headers: &HeaderMap, body: Body, limit_bytes: usize) -> Result<Bytes, Refused> {
+/// Reads a body up to its format's limit, within the time that a body may take. The memory that all
+/// of them take together has a bound, too.
+async fn read(
+    bodies: &Arc<Semaphore>,
+    headers: &HeaderMap,
+    body: Body,
+    limit_bytes: usize,
+) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Refused> {
     let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > limit_bytes as u64) {
         return Err(Refused::TooLarge);
@@ -150,13 +185,21 @@ async fn read(headers: &HeaderMap, body: Body, limit_bytes: usize) -> Result<Byt
     let reading = async {
         let mut stream = body.into_data_stream();
         let mut bytes = Vec::new();
+        let mut room: Option<OwnedSemaphorePermit> = None;
         while let Some(chunk) = stream.next().await {
-            bytes.extend_from_slice(&chunk.map_err(|_| Refused::BrokenOff)?);
-            if bytes.len() > limit_bytes {
+            let chunk = chunk.map_err(|_| Refused::BrokenOff)?;
+            if bytes.len() + chunk.len() > limit_bytes {
                 return Err(Refused::TooLarge);
             }
+            let length = u32::try_from(chunk.len()).unwrap_or(u32::MAX);
+            let more = bodies.clone().try_acquire_many_owned(length).map_err(|_| Refused::Crowded)?;
+            match &mut room {
+                Some(room) => room.merge(more),
+                None => room = Some(more),
+            }
+            bytes.extend_from_slice(&chunk);
         }
-        Ok(Bytes::from(bytes))
+        Ok((Bytes::from(bytes), room))
     };
     tokio::time::timeout(BODY_TIMEOUT, reading).await.unwrap_or(Err(Refused::TooSlow))
 }
@@ -166,22 +209,15 @@ async fn read(headers: &HeaderMap, body: Body, limit_bytes: usize) -> Result<Byt
 fn wake(setup: &Setup, door: &Door, push: &Push) -> Option<Wake> {
     let path = door.hook.path(push.repository.as_str())?;
     let repository: Repository = format!("{}/{path}", door.hook.registry).parse().ok()?;
-    let (tag, quiet, hint) = match setup.settings.source(&repository, &push.tag) {
-        Some((rule, arch_tag)) => {
-            // Where it is known what must be there, the run itself sees whether more is to come.
-            let quiet = if rule.policy.required.is_empty() { rule.quiet } else { Duration::ZERO };
-            let digest = push.digest.as_ref().and_then(|digest| digest.checkable());
-            (arch_tag.version, quiet, digest.map(|digest| (push.tag.clone(), digest)))
-        }
-        None => (served(setup, &repository, &push.tag)?, Duration::ZERO, None),
-    };
+    // A plain tag is ours most of the time: work that started from it would go round in circles.
+    let (rule, arch_tag) = setup.settings.source(&repository, &push.tag)?;
+    let tag = arch_tag.version;
+    // Where it is known what must be there, the run itself sees whether more is to come.
+    let quiet = if rule.policy.required.is_empty() { rule.quiet } else { Duration::ZERO };
+    let digest = push.digest.as_ref().and_then(|digest| digest.checkable());
+    let hint = digest.map(|digest| (push.tag.clone(), digest));
     let trigger = Trigger::Hook(door.hook.name.clone());
     Some(Wake { repository, tag, trigger, quiet, longest: LONGEST_QUIET, hint, event_id: push.event_id.clone() })
-}
-
-/// A plain tag that somebody wrote: ourselves most of the time, and then nothing comes of it.
-fn served(setup: &Setup, repository: &Repository, tag: &Tag) -> Option<Tag> {
-    setup.settings.rule_for(repository, tag).map(|_| tag.clone())
 }
 
 impl Taken {
@@ -214,6 +250,8 @@ enum Refused {
     TooSlow,
     BrokenOff,
     Encoded,
+    /// Too many bodies arrive at one time.
+    Crowded,
     Store(StoreError),
 }
 
@@ -226,6 +264,7 @@ impl Refused {
             Refused::TooLarge => "too-large",
             Refused::TooSlow | Refused::BrokenOff => "incomplete",
             Refused::Encoded => "encoded",
+            Refused::Crowded => "crowded",
             Refused::Store(_) => "not-stored",
         }
     }
@@ -249,11 +288,16 @@ impl IntoResponse for Refused {
             Refused::Encoded => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "send the body as it is, not compressed\n").into_response()
             }
+            Refused::Crowded => later("too many deliveries at once; send it again\n"),
             Refused::Store(error) => {
                 tracing::error!("A delivery could not be stored: {error}");
-                let later = [(RETRY_AFTER, HeaderValue::from_static("5"))];
-                (StatusCode::SERVICE_UNAVAILABLE, later, "not stored; send it again\n").into_response()
+                later("not stored; send it again\n")
             }
         }
     }
+}
+
+fn later(why: &'static str) -> Response {
+    let later = [(RETRY_AFTER, HeaderValue::from_static("5"))];
+    (StatusCode::SERVICE_UNAVAILABLE, later, why).into_response()
 }

@@ -8,6 +8,7 @@ mod gate;
 mod hooks;
 mod metrics;
 mod notify;
+mod places;
 mod scan;
 pub mod settings;
 mod setup;
@@ -21,21 +22,27 @@ use std::time::Duration;
 use axum::Router;
 use axum_server::Handle;
 use hyper_util::rt::TokioTimer;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Mutex, Notify, Semaphore, mpsc};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::registry::RegistryError;
 use crate::model::{Repository, Tag};
+use crate::registry::RegistryError;
 use crate::store::{Store, StoreError, Trigger, Wake};
 use metrics::Metrics;
 use notify::Notice;
+use places::Places;
 use settings::Settings;
 use setup::Setup;
 
 /// How long requests and jobs may take to end once the process was told to stop.
 const GRACE: Duration = Duration::from_secs(20);
-/// How long a sender may take for its headers.
+/// How long a sender may take for its headers, and may be silent between two requests.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the database may take to write what is left at the end.
+const CLOSING: Duration = Duration::from_secs(2);
+/// How much of bodies that are still to be answered is kept in memory.
+const BODIES_BYTES: usize = 64 * 1024 * 1024;
 
 /// What all parts of the service share.
 pub(crate) struct App {
@@ -44,6 +51,10 @@ pub(crate) struct App {
     setup: RwLock<Arc<Setup>>,
     reloaded: Notify,
     notices: mpsc::Sender<Notice>,
+    /// A permit for each byte of a body in memory.
+    bodies: Arc<Semaphore>,
+    /// When it was last tried whether something can be stored, and what came of it.
+    readiness: Mutex<Option<(Instant, Result<(), StoreError>)>>,
 }
 
 impl App {
@@ -112,7 +123,15 @@ impl Service {
         let store = Store::open(&settings.database).await?;
         let setup = RwLock::new(Arc::new(Setup::new(settings, &metrics)?));
         let (sender, notices) = notify::queue();
-        let app = Arc::new(App { store, metrics, setup, reloaded: Notify::new(), notices: sender });
+        let app = Arc::new(App {
+            store,
+            metrics,
+            setup,
+            reloaded: Notify::new(),
+            notices: sender,
+            bodies: Arc::new(Semaphore::new(BODIES_BYTES)),
+            readiness: Mutex::default(),
+        });
         Ok(Service { app, notices, listen, admin })
     }
 
@@ -140,23 +159,41 @@ impl Service {
     pub async fn run(self, stop: CancellationToken) -> Result<(), ServeError> {
         let Service { app, notices, listen, admin } = self;
         let handle = Handle::new();
-        let hooks = tokio::spawn(listener(listen, hooks::router(app.clone()), handle.clone()));
-        let admin = tokio::spawn(listener(admin, admin::router(app.clone()), handle.clone()));
+        let hooks = listener(listen, hooks::router(app.clone()), handle.clone(), Places::for_deliveries());
+        let admin = listener(admin, admin::router(app.clone()), handle.clone(), Places::for_operators());
+        let mut listeners = tokio::spawn(async { tokio::try_join!(hooks, admin) });
         let worker = tokio::spawn(worker::run(app.clone(), stop.clone()));
         let scan = tokio::spawn(scan::run(app.clone(), stop.clone()));
         let upkeep = tokio::spawn(upkeep(app.clone(), stop.clone()));
         let telling = tokio::spawn(notify::run(app.clone(), notices));
 
-        stop.cancelled().await;
+        let broken = tokio::select! {
+            () = stop.cancelled() => None,
+            ended = &mut listeners => Some(ended.map_err(io::Error::other).and_then(|ended| ended)),
+        };
         tracing::info!("Stopping");
+        stop.cancel();
         handle.graceful_shutdown(Some(Duration::from_secs(5)));
-        let ended = async { (hooks.await, admin.await, scan.await, upkeep.await, worker.await) };
+        let ended = async {
+            if broken.is_none() {
+                let _ = listeners.await;
+            }
+            (scan.await, upkeep.await, worker.await)
+        };
         if tokio::time::timeout(GRACE, ended).await.is_err() {
             tracing::warn!("Jobs that did not end in {} s go on after the next start", GRACE.as_secs());
         }
         telling.abort();
-        app.store.close().await;
-        Ok(())
+        if tokio::time::timeout(CLOSING, app.store.close()).await.is_err() {
+            tracing::warn!(
+                "The database was not closed in {} s; nothing that was acknowledged is lost",
+                CLOSING.as_secs()
+            );
+        }
+        match broken {
+            Some(Err(error)) => Err(ServeError::Listener(error)),
+            Some(Ok(_)) | None => Ok(()),
+        }
     }
 }
 
@@ -174,7 +211,8 @@ impl Reloader {
     pub fn replace(&self, settings: Settings) -> Result<(), RegistryError> {
         let setup = Arc::new(Setup::new(settings, &self.app.metrics)?);
         *self.app.setup.write().expect("no panic happens while it is held") = setup;
-        self.app.reloaded.notify_waiters();
+        // Kept for a scan that is not waiting just now.
+        self.app.reloaded.notify_one();
         Ok(())
     }
 
@@ -191,8 +229,9 @@ fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
     Ok(listener)
 }
 
-async fn listener(listener: TcpListener, router: Router, handle: Handle<SocketAddr>) -> io::Result<()> {
-    let mut server = axum_server::from_tcp(listener)?.handle(handle);
+/// HTTP/1 only: while it is being found out which version a silent client speaks, no time-out counts.
+async fn listener(listener: TcpListener, router: Router, handle: Handle<SocketAddr>, places: Places) -> io::Result<()> {
+    let mut server = axum_server::from_tcp(listener)?.http1_only().handle(handle).acceptor(places);
     server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(64 * 1024);
     server.serve(router.into_make_service()).await
 }
