@@ -12,6 +12,8 @@ mod network;
 mod publish;
 mod real;
 mod report;
+mod serve_intake;
+mod serve_intake_life;
 mod support;
 mod tags;
 mod tidy;

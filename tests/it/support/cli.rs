@@ -187,6 +187,11 @@ impl Running {
         assert!(status.expect("`kill` starts").success(), "could not send {name} to {id}");
     }
 
+    /// The number of its process.
+    pub fn id(&self) -> u32 {
+        self.child.id().expect("the program still runs")
+    }
+
     /// What it wrote to its standard output so far.
     pub fn stdout(&self) -> String {
         text(&self.stdout)

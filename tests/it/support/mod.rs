@@ -9,6 +9,7 @@ pub mod desk;
 pub mod elsewhere;
 pub mod fault;
 pub mod image;
+pub mod intake;
 pub mod raw;
 pub mod real;
 pub mod recorded;
