@@ -488,7 +488,7 @@ async fn the_api_refuses_in_problem_json_and_changes_nothing_without_the_token()
 #[tokio::test]
 async fn nobody_may_change_anything_where_no_token_is_set() {
     let place = Place::new("");
-    let text = format!("listen = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\ndatabase = \"sqlite://data/onetag.db\"\n");
+    let text = "listen = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\ndatabase = \"sqlite://data/onetag.db\"\n";
     std::fs::write(place.path("onetag.toml"), format!("{text}{}", sections(NOWHERE))).expect("a configuration");
     let intake = place.start().await;
     for token in ["", "Bearer ", "Bearer x"] {

@@ -120,6 +120,7 @@ impl Place {
 }
 
 /// Whether this machine lets a test mount something; said where it does not.
+#[allow(clippy::print_stderr)]
 pub async fn can_mount() -> bool {
     let ran = Cli::program("unshare", ["-rm", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]).run().await;
     if ran.code != 0 {
