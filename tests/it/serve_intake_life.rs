@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 
 use crate::support::FakeRegistry;
-use crate::support::intake::{ADMIN_TOKEN, Intake, NOWHERE, Place, can_mount, eventually, push, sections};
+use crate::support::intake::{ADMIN_TOKEN, Intake, NOWHERE, Place, eventually, must_be_able_to_mount, push, sections};
 use crate::support::raw;
 
 /// A database that was used: its file is complete.
@@ -34,9 +34,7 @@ async fn refuses(place: &Place, says: &[&str]) {
 
 #[tokio::test]
 async fn a_full_disk_is_told_to_senders_and_once_there_is_space_all_is_well() {
-    if !can_mount().await {
-        return;
-    }
+    must_be_able_to_mount().await;
     let registry = FakeRegistry::start().await;
     let place = Place::new(&sections(&registry.host()));
     let cli = place.serve_after_mounting("mount -t tmpfs -o size=1m tmpfs data");
@@ -143,9 +141,7 @@ async fn a_second_service_on_the_same_database_is_refused() {
 
 #[tokio::test]
 async fn a_folder_that_cannot_be_written_is_refused() {
-    if !can_mount().await {
-        return;
-    }
+    must_be_able_to_mount().await;
     let place = used().await;
     let cli = place.serve_after_mounting("mount --bind data data; mount -o remount,bind,ro data");
     let ran = cli.run().await.expect(3);
@@ -272,9 +268,7 @@ async fn with_sixty_four_files_it_tells_senders_to_come_again_and_lives() {
 
 #[tokio::test]
 async fn it_needs_no_temporary_folder_and_writes_beside_its_database_only() {
-    if !can_mount().await {
-        return;
-    }
+    must_be_able_to_mount().await;
     let registry = FakeRegistry::start().await;
     let place = Place::new(&sections(&registry.host()));
     // The folder stays where it is, with a program in it, and all the rest becomes read-only.
