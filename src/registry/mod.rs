@@ -15,6 +15,7 @@ mod error;
 mod json;
 mod link;
 mod pace;
+mod patience;
 mod send;
 mod token;
 mod url;
