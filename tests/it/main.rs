@@ -10,6 +10,7 @@ mod faults;
 mod hook;
 mod images;
 mod listing;
+mod logins;
 mod network;
 mod publish;
 mod real;
