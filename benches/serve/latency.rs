@@ -7,6 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::service::{SECRET, Service, free_address};
 use crate::support::RealRegistry;
+use crate::support::image::OCI_INDEX;
 use crate::{Options, Result, at_most};
 
 /// How often a tag is pushed.
@@ -30,9 +31,9 @@ pub(crate) async fn measure(options: &Options) -> Result<bool> {
         registry.push_image(&format!("acme/ubuntu:arm64-r{round}"), "linux/arm64/v8").await;
         let pushed = Instant::now();
         let url = format!("http://{}/v2/acme/ubuntu/manifests/r{round}", registry.host());
-        while client.head(&url).header("Accept", "*/*").send().await?.status() != StatusCode::OK {
+        while client.head(&url).header("Accept", OCI_INDEX).send().await?.status() != StatusCode::OK {
             if pushed.elapsed() > LIMIT {
-                return Err("the plain tag was not published".into());
+                return Err(format!("the plain tag was not published:\n{}", service.log()).into());
             }
             sleep(PAUSE).await;
         }

@@ -112,6 +112,8 @@ async fn intake(options: &Options) -> Result<bool> {
     let rate = load.count() as f64 / load.time.as_secs_f64();
     let what = format!("deliveries stored per second, of {}", load.count());
     let mut is_kept = at_least(&what, "", rate, 5_000.0);
+    let each = service.processor_time()?.as_secs_f64() * 1e6 / load.count() as f64;
+    note("processor time of the service for each", "µs", each);
     note("half of them are answered within", "ms", load.percentile(50));
     is_kept &= at_most("99 % of them are answered within", "ms", load.percentile(99), 50.0);
     is_kept &= at_most("most memory of the service", "MB", service.peak_memory()?, 256.0);

@@ -73,8 +73,14 @@ impl Service {
             }
             sleep(Duration::from_millis(10)).await;
         }
-        let log = std::fs::read_to_string(self.home.path().join("log"))?;
-        Err(format!("the service does not start:\n{log}").into())
+        Err(format!("the service does not start:\n{}", self.log()).into())
+    }
+
+    /// What it said last.
+    pub(crate) fn log(&self) -> String {
+        let log = std::fs::read_to_string(self.home.path().join("log")).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(20)..].join("\n")
     }
 
     pub(crate) fn hook(&self) -> Hook {
@@ -87,6 +93,14 @@ impl Service {
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let kib = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<f64>().ok());
         Ok(kib.ok_or("the kernel tells no high-water mark")? * 1024.0 / 1e6)
+    }
+
+    /// How much time it spent on the processors so far.
+    pub(crate) fn processor_time(&self) -> Result<Duration> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        let after_name = stat.rsplit(") ").next().unwrap_or_default();
+        let ticks: u64 = after_name.split(' ').skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
+        Ok(Duration::from_millis(10) * u32::try_from(ticks)?)
     }
 
     /// What it tells Prometheus under a name without labels.
