@@ -16,8 +16,12 @@ use crate::service::{Hook, SECRET};
 
 const CONNECTIONS: usize = 32;
 
-/// What the delivery of this number tells of: a repository and a tag.
-type Push = fn(u64) -> (String, String);
+/// What a delivery tells of.
+pub(crate) struct Push {
+    repository: String,
+    tag: String,
+    digest: String,
+}
 
 /// When enough was posted.
 #[derive(Clone, Copy)]
@@ -34,29 +38,34 @@ pub(crate) struct Load {
 }
 
 /// A tag of its own for each number; many repositories and architectures.
-pub(crate) fn different(number: u64) -> (String, String) {
+pub(crate) fn different(number: u64) -> Push {
     let arch = ["amd64", "arm64", "armhf", "ppc64el", "s390x"][number as usize % 5];
-    (format!("acme/app-{}", number % 40), format!("{arch}-1.{number}"))
+    let (repository, tag) = (format!("acme/app-{}", number % 40), format!("{arch}-1.{number}"));
+    Push { repository, tag, digest: format!("sha256:{number:064x}") }
 }
 
 /// The same, but every fifth delivery tells again what one shortly before it told.
-pub(crate) fn mixed(number: u64) -> (String, String) {
+pub(crate) fn mixed(number: u64) -> Push {
     different(if number % 5 == 4 { number.saturating_sub(100) / 5 * 5 } else { number })
 }
 
-/// One tag only.
-pub(crate) fn same(_: u64) -> (String, String) {
-    ("acme/ubuntu".to_owned(), "amd64-xenial".to_owned())
+/// One tag only, and what it stands for.
+pub(crate) fn same(digest: String) -> impl Fn(u64) -> Push + Clone + Send + 'static {
+    move |_| Push { repository: "acme/ubuntu".to_owned(), tag: "amd64-xenial".to_owned(), digest: digest.clone() }
 }
 
 impl Load {
     /// Posts from all connections; each waits for its answer before it posts on.
-    pub(crate) async fn post(hook: &Hook, push: Push, until: Until) -> Result<Load> {
+    pub(crate) async fn post(
+        hook: &Hook,
+        push: impl Fn(u64) -> Push + Clone + Send + 'static,
+        until: Until,
+    ) -> Result<Load> {
         let next = Arc::<AtomicU64>::default();
         let started = Instant::now();
         let mut senders = JoinSet::new();
         for _ in 0..CONNECTIONS {
-            senders.spawn(send(hook.clone(), push, next.clone(), started, until));
+            senders.spawn(send(hook.clone(), push.clone(), next.clone(), started, until));
         }
         let mut latencies = Vec::new();
         while let Some(sent) = senders.join_next().await {
@@ -78,7 +87,13 @@ impl Load {
     }
 }
 
-async fn send(hook: Hook, push: Push, next: Arc<AtomicU64>, started: Instant, until: Until) -> Result<Vec<Duration>> {
+async fn send(
+    hook: Hook,
+    push: impl Fn(u64) -> Push,
+    next: Arc<AtomicU64>,
+    started: Instant,
+    until: Until,
+) -> Result<Vec<Duration>> {
     let mut stream = TcpStream::connect(&hook.address).await?;
     stream.set_nodelay(true)?;
     let mut latencies = Vec::new();
@@ -117,8 +132,7 @@ async fn expect_accepted(stream: &mut TcpStream, answer: &mut [u8]) -> Result<()
 }
 
 /// What a Distribution registry posts of a push.
-fn request(number: u64, (repository, tag): (String, String)) -> String {
-    let digest = format!("sha256:{number:064x}");
+fn request(number: u64, Push { repository, tag, digest }: Push) -> String {
     let body = format!(
         r#"{{"events":[{{"id":"01959f6a-3c57-7c1e-8b52-{number:012x}","timestamp":"2025-03-04T09:21:13.100Z","action":"push","target":{{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"{digest}","size":1024,"length":1024,"repository":"{repository}","url":"https://registry.example.com/v2/{repository}/manifests/{digest}","tag":"{tag}"}},"request":{{"id":"01959f6a-0001-7000-8000-{number:012x}","addr":"198.51.100.23:41732","host":"registry.example.com","method":"PUT","useragent":"docker/28.3.0 go/go1.24.4"}},"actor":{{"name":"ci"}},"source":{{"addr":"registry-0:5000","instanceID":"62a9e107-84af-41cb-9e56-703074797642"}}}}]}}"#
     );

@@ -143,9 +143,9 @@ async fn flood(options: &Options) -> Result<bool> {
 
 async fn flooded(options: &Options, how: &str, rule: &str) -> Result<bool> {
     let registry = FakeRegistry::start().await;
-    registry.push_image("acme/ubuntu:amd64-xenial", "linux/amd64");
+    let digest = registry.push_image("acme/ubuntu:amd64-xenial", "linux/amd64");
     let service = Service::start(&options.binary, &registry.host(), rule).await?;
-    Load::post(&service.hook(), load::same, Until::Sent(FLOOD)).await?;
+    Load::post(&service.hook(), load::same(digest), Until::Sent(FLOOD)).await?;
     service.settle().await?;
     if registry.digest("acme/ubuntu:xenial").is_none() {
         return Err("the flood was not answered by a published tag".into());
