@@ -19,10 +19,12 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::Access;
+use super::auth_error::AuthError;
 use super::challenge::{self, Challenge};
-use super::credentials::{Credentials, CredentialsError, Keychain};
-use super::error::{Kind, Refusal, RegistryError, RequestLine, is_temporary, shown};
-use super::send::{Answer, Budget, Call, Failure, Wire};
+use super::credentials::{Credentials, Keychain};
+use super::error::{Refusal, RegistryError, RequestLine, is_temporary, shown};
+use super::patience::{Budget, Failure};
+use super::send::{Answer, Call, Wire};
 use super::token::{Asked, LONGEST_TOKEN_ANSWER};
 use super::url::check_realm;
 use super::wire::read_refusal;
@@ -57,7 +59,34 @@ struct State {
     /// first, and a challenge is answered with what they hold by then.
     expects_login: HashMap<String, bool>,
     tokens: HashMap<String, Token>,
-    refused: HashMap<String, (Instant, Refusal)>,
+    refused: Vec<Refused>,
+}
+
+/// A login that was not taken.
+#[derive(Debug)]
+struct Refused {
+    since: Instant,
+    credentials: Credentials,
+    /// The repository it was not taken for; `None` if it is wrong altogether.
+    path: Option<String>,
+    refusal: Refusal,
+}
+
+impl State {
+    fn refusal(&self, credentials: &Credentials, path: &str) -> Option<&Refusal> {
+        let is_it = |refused: &&Refused| {
+            let is_here = refused.path.as_deref().is_none_or(|refused| refused == path);
+            refused.since.elapsed() < REFUSED_FOR && is_here && refused.credentials == *credentials
+        };
+        self.refused.iter().find(is_it).map(|refused| &refused.refusal)
+    }
+
+    /// Remembers that a login was refused: with 401 because it is wrong, with 403 for this repository.
+    fn refuse(&mut self, credentials: Credentials, path: &str, refusal: &Refusal) {
+        let path = (refusal.status != StatusCode::UNAUTHORIZED).then(|| path.to_owned());
+        self.refused.retain(|refused| refused.since.elapsed() < REFUSED_FOR);
+        self.refused.push(Refused { since: Instant::now(), credentials, path, refusal: refusal.clone() });
+    }
 }
 
 /// What the registry wants to see.
@@ -85,6 +114,8 @@ enum Standing {
 #[derive(Clone, Debug)]
 struct Token {
     header: HeaderValue,
+    /// What it was made from.
+    credentials: Credentials,
     standing: Standing,
     /// What it was asked for, most important first.
     scopes: Vec<String>,
@@ -216,8 +247,9 @@ impl Auth {
         match pass.authorization() {
             Some(_) if is_refused && state.way == Way::Basic => {
                 let refusal = read_refusal(answer);
-                state.tokens.remove(call.path);
-                state.refused.insert(call.path.to_owned(), (Instant::now(), refusal.clone()));
+                if let Some(token) = state.tokens.remove(call.path) {
+                    state.refuse(token.credentials, call.path, &refusal);
+                }
                 return Err(failed(call, AuthError::Refused { refusal }));
             }
             Some(header) => {
@@ -306,18 +338,18 @@ impl Auth {
         if let Some(token) = known.filter(|token| token.renew_at > Instant::now()) {
             return Ok(token.clone());
         }
-        if let Some((since, refusal)) = state.refused.get(call.path)
-            && since.elapsed() < REFUSED_FOR
-        {
+        let found = self.keychain.find(self.host.as_str(), call.path).await;
+        let credentials = found.map_err(|source| failed(call, AuthError::Credentials(source)))?;
+        if let Some(refusal) = state.refusal(&credentials, call.path) {
             return Err(failed(call, AuthError::Refused { refusal: refusal.clone() }));
         }
         let demanded = if demanded.is_empty() { known.map(|t| t.scopes.clone()).unwrap_or_default() } else { demanded };
         let scopes = scopes(&demanded, call.path, self.access);
-        let (header, life) = match self.fetch(way, wire, counter, call, &scopes).await {
+        let (header, life) = match self.fetch(way, wire, counter, call, &credentials, &scopes).await {
             Ok(fetched) => fetched,
             Err(error) => {
                 if let RegistryError::Auth { source: AuthError::Refused { refusal }, .. } = &error {
-                    state.refused.insert(call.path.to_owned(), (Instant::now(), refusal.clone()));
+                    state.refuse(credentials, call.path, refusal);
                 }
                 return Err(error);
             }
@@ -328,7 +360,7 @@ impl Auth {
             None if *way == Way::Basic => Standing::Untried,
             None => Standing::Proven,
         };
-        let token = Token { header, standing, scopes, renew_at: Instant::now() + life.mul_f64(0.75) };
+        let token = Token { header, credentials, standing, scopes, renew_at: Instant::now() + life.mul_f64(0.75) };
         state.tokens.insert(call.path.to_owned(), token.clone());
         Ok(token)
     }
@@ -339,20 +371,16 @@ impl Auth {
         wire: &Wire,
         counter: &AtomicU64,
         call: &Call<'_>,
+        credentials: &Credentials,
         scopes: &[String],
     ) -> Result<(HeaderValue, Duration), RegistryError> {
-        let credentials = self
-            .keychain
-            .find(self.host.as_str(), call.path)
-            .await
-            .map_err(|source| failed(call, AuthError::Credentials(source)))?;
-        if let Credentials::RegistryToken(token) = &credentials {
+        if let Credentials::RegistryToken(token) = credentials {
             return Ok((bearer(call, token)?, LONGEST_LIFE));
         }
         match way {
             Way::Bearer { realm, service } => {
                 let asked = Asked { realm, service: service.as_deref(), scopes };
-                let token = asked.fetch(wire, counter, call, &credentials).await?;
+                let token = asked.fetch(wire, counter, call, credentials).await?;
                 Ok((bearer(call, &token.secret)?, token.life))
             }
             _ => match credentials.basic_header() {
@@ -410,94 +438,6 @@ pub(super) fn secret_header(call: &Call<'_>, text: &str) -> Result<HeaderValue, 
 
 pub(super) fn failed(call: &Call<'_>, source: AuthError) -> RegistryError {
     RegistryError::Auth { request: call.line(), source }
-}
-
-/// Why there is no header that gets us in.
-#[derive(Debug, thiserror::Error)]
-pub enum AuthError {
-    /// A login file or helper is broken.
-    #[error(transparent)]
-    Credentials(#[from] CredentialsError),
-    /// The registry wants a login and there is none for it.
-    #[error("there is no login for {host}")]
-    NoCredentials {
-        /// The registry.
-        host: String,
-    },
-    /// The login was not accepted.
-    #[error("the login was refused ({refusal})")]
-    Refused {
-        /// What the registry or its token server said.
-        refusal: Refusal,
-    },
-    /// The registry answered 401 and did not say what it wants to see.
-    #[error("the registry refuses without saying what login it expects")]
-    NoChallenge,
-    /// A Bearer challenge that names no token server.
-    #[error("the registry asks for a token without saying where to get one")]
-    NoRealm,
-    /// A scheme that is not supported, such as Negotiate.
-    #[error("the registry accepts only `{schemes}`; expected Basic or Bearer")]
-    UnknownScheme {
-        /// What it accepts.
-        schemes: String,
-    },
-    /// The token server is somewhere our login must not be sent.
-    #[error("{host} asks to send the login to {realm}, which is refused: {why}")]
-    RealmRefused {
-        /// Where the registry points to.
-        realm: String,
-        /// The registry.
-        host: String,
-        /// Why it is refused.
-        why: &'static str,
-    },
-    /// The token server says no, or is unwell.
-    #[error("the token server failed ({refusal})")]
-    Answer {
-        /// What it said.
-        refusal: Refusal,
-    },
-    /// The token server's answer makes no sense.
-    #[error("the token server sent {found}")]
-    Unreadable {
-        /// What came.
-        found: String,
-    },
-}
-
-impl AuthError {
-    pub(super) fn kind(&self) -> Kind {
-        match self {
-            Self::Credentials(_) => Kind::Settings,
-            Self::Answer { refusal } if is_temporary(refusal.status) => Kind::Failing,
-            _ => Kind::NotAllowed,
-        }
-    }
-
-    pub(super) fn code(&self) -> &'static str {
-        match self {
-            Self::Credentials(_) => "credentials",
-            Self::NoCredentials { .. } => "no-credentials",
-            Self::RealmRefused { .. } => "realm-refused",
-            _ => "auth-failed",
-        }
-    }
-
-    pub(super) fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Credentials(source) => source.hint(),
-            Self::NoCredentials { .. } | Self::Refused { .. } => {
-                Some("run `docker login`, or set ONETAG_USERNAME and ONETAG_PASSWORD")
-            }
-            Self::RealmRefused { .. } => Some("if that host is the registry's own, name it with `--token-realm-host`"),
-            _ => None,
-        }
-    }
-
-    pub(super) fn may_pass(&self) -> bool {
-        matches!(self, Self::Answer { refusal } if is_temporary(refusal.status))
-    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use reqwest::{Method, StatusCode, Url};
 
-use super::auth::AuthError;
+use super::auth_error::AuthError;
 use crate::model::Digest;
 use crate::model::text::clean;
 

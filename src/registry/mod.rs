@@ -7,6 +7,7 @@
 //! noted where they are met.
 
 mod auth;
+mod auth_error;
 mod challenge;
 mod client;
 pub mod credentials;
@@ -14,6 +15,7 @@ mod error;
 mod json;
 mod link;
 mod pace;
+mod patience;
 mod send;
 mod token;
 mod url;
@@ -29,7 +31,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::{Method, StatusCode};
 
 use crate::model::{Descriptor, Digest, Host, Index, Repository, Tag, Unfit};
-pub use auth::AuthError;
+pub use auth_error::AuthError;
 pub use client::{Trust, client_for};
 use credentials::Keychain;
 pub use error::{Kind, Refusal, RegistryError, RequestLine};

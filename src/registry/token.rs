@@ -11,10 +11,12 @@ use reqwest::{Method, StatusCode, Url};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
-use super::auth::{AuthError, LONGEST_LIFE, SHORTEST_LIFE, failed, secret_header};
+use super::auth::{LONGEST_LIFE, SHORTEST_LIFE, failed, secret_header};
+use super::auth_error::AuthError;
 use super::credentials::Credentials;
 use super::error::{RegistryError, RequestLine, shown};
-use super::send::{Answer, Budget, Call, Failure, Wire, retry_after};
+use super::patience::{Budget, Failure, retry_after};
+use super::send::{Answer, Call, Wire};
 use super::url::{check_realm, same_origin};
 use super::wire::read_refusal;
 

@@ -33,6 +33,10 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 const READINESS_AGE: Duration = Duration::from_secs(1);
 /// However many pushes follow, a plain tag is looked at this long after the first.
 const LONGEST_QUIET: Duration = Duration::from_secs(60);
+/// A tag of which it is known what must be there is looked at as good as at once; but a flood of
+/// pushes to it is one look a second, not one after the other.
+const BREATH: Duration = Duration::from_millis(20);
+const LONGEST_BREATH: Duration = Duration::from_secs(1);
 
 pub(super) fn router(app: Arc<App>) -> Router {
     Router::new()
@@ -213,11 +217,14 @@ fn wake(setup: &Setup, door: &Door, push: &Push) -> Option<Wake> {
     let (rule, arch_tag) = setup.settings.source(&repository, &push.tag)?;
     let tag = arch_tag.version;
     // Where it is known what must be there, the run itself sees whether more is to come.
-    let quiet = if rule.policy.required.is_empty() { rule.quiet } else { Duration::ZERO };
+    let (quiet, longest) = match rule.policy.required.is_empty() {
+        true => (rule.quiet, LONGEST_QUIET),
+        false => (BREATH, LONGEST_BREATH),
+    };
     let digest = push.digest.as_ref().and_then(|digest| digest.checkable());
     let hint = digest.map(|digest| (push.tag.clone(), digest));
     let trigger = Trigger::Hook(door.hook.name.clone());
-    Some(Wake { repository, tag, trigger, quiet, longest: LONGEST_QUIET, hint, event_id: push.event_id.clone() })
+    Some(Wake { repository, tag, trigger, quiet, longest, hint, event_id: push.event_id.clone() })
 }
 
 impl Taken {

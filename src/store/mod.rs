@@ -50,7 +50,7 @@ impl Store {
         Changes { seen: self.database.changes() }
     }
 
-    /// Proves that something can be stored now, by writing what is there already.
+    /// Proves that something can be stored now, by storing as much as a delivery may well need.
     ///
     /// # Errors
     ///

@@ -11,6 +11,7 @@ mod google;
 mod hook;
 mod images;
 mod listing;
+mod logins;
 mod network;
 mod publish;
 mod real;

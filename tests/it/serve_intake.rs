@@ -311,13 +311,13 @@ async fn thousands_of_tags_in_one_delivery_are_a_job_each_and_too_many_are_kept_
         let event = |number| json!({ "action": "push", "target": { "repository": "acme/app", "tag": format!("amd64-{number}") } });
         json!({ "events": (0..count).map(event).collect::<Vec<_>>() })
     };
-    assert_eq!(intake.deliver(envelope(10_000)).await, 202);
+    assert_eq!(intake.deliver(envelope(10_001)).await, 202);
     assert_eq!(intake.jobs().await, 0);
     let kept = quarantined(&intake).await;
-    assert_eq!(kept[0]["reason"], "the body has 10000 events, and at most 5000 are read");
+    assert_eq!(kept[0]["reason"], "the body has 10001 events, and at most 10000 are read");
 
-    assert_eq!(intake.deliver(envelope(5_000)).await, 202);
-    assert_eq!(intake.jobs().await, 5_000);
+    assert_eq!(intake.deliver(envelope(10_000)).await, 202);
+    assert_eq!(intake.jobs().await, 10_000);
 }
 
 #[tokio::test]
@@ -466,8 +466,15 @@ async fn the_api_refuses_in_problem_json_and_changes_nothing_without_the_token()
         ("GET", "/nothing<b>", "", "", 404),
     ];
     for (method, path, token, body, status) in cases {
-        let request = intake.ask(method, path).header("Authorization", token).body(body.to_owned());
-        let answer = request.send().await.expect("an answer");
+        // The service may answer and hang up before the body was sent; then it is asked once more.
+        let ask = || {
+            let request = intake.ask(method, path).header("Authorization", token);
+            if method == "GET" { request } else { request.body(body.to_owned()) }.send()
+        };
+        let answer = match ask().await {
+            Ok(answer) => answer,
+            Err(_) => ask().await.expect("an answer"),
+        };
         let what = format!("{method} {path} {}", body.chars().take(100).collect::<String>());
         assert_eq!(answer.status(), status, "{what}");
         assert_eq!(answer.headers()["content-type"], "application/problem+json", "{what}");
@@ -488,7 +495,7 @@ async fn the_api_refuses_in_problem_json_and_changes_nothing_without_the_token()
 #[tokio::test]
 async fn nobody_may_change_anything_where_no_token_is_set() {
     let place = Place::new("");
-    let text = format!("listen = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\ndatabase = \"sqlite://data/onetag.db\"\n");
+    let text = "listen = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\ndatabase = \"sqlite://data/onetag.db\"\n";
     std::fs::write(place.path("onetag.toml"), format!("{text}{}", sections(NOWHERE))).expect("a configuration");
     let intake = place.start().await;
     for token in ["", "Bearer ", "Bearer x"] {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use sqlx::SqliteConnection;
+
 use super::super::StoreError;
 use super::{Database, rows};
 use crate::model::Digest;
@@ -13,6 +15,19 @@ const PUT: &str = concat!(
     now!(),
     ") ON CONFLICT (kind, digest) DO UPDATE SET value = excluded.value, recorded_at = excluded.recorded_at"
 );
+
+/// Of no digest, so nobody reads it. Other bytes each time, since SQLite does not write the same ones
+/// again; 32 KiB are more pages than the wake-up of one tag changes.
+const ANYTHING: &str = concat!(
+    "INSERT INTO fact (kind, digest, value, recorded_at) VALUES ('writable', '', randomblob(32768), ",
+    now!(),
+    ") ON CONFLICT (kind, digest) DO UPDATE SET value = excluded.value, recorded_at = excluded.recorded_at"
+);
+
+/// Writes something that means nothing.
+pub(super) async fn write_anything(db: &mut SqliteConnection) -> sqlx::Result<()> {
+    sqlx::query(ANYTHING).execute(db).await.map(|_| ())
+}
 
 impl Database {
     pub(crate) async fn facts(&self, kind: &str, digests: &[Digest]) -> Result<BTreeMap<Digest, Vec<u8>>, StoreError> {

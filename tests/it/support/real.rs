@@ -204,8 +204,15 @@ impl RealRegistry {
     /// A manifest by tag or digest.
     pub async fn manifest(&self, reference: &str) -> Option<Stored> {
         let accept = [OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST].join(", ");
-        let get = self.request(Method::GET, &manifest_path(reference)).header("Accept", accept);
-        let answer = get.send().await.expect("the registry answers");
+        let get = || self.request(Method::GET, &manifest_path(reference)).header("Accept", &accept).send();
+        let mut answer = get().await.expect("the registry answers");
+        // It fails while the tag's file is being written, which is empty at that moment.
+        for _ in 0..20 {
+            if answer.status() == 500 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                answer = get().await.expect("the registry answers");
+            }
+        }
         if answer.status() == 404 {
             return None;
         }
