@@ -1,7 +1,7 @@
 //! The wire: an OCI registry over HTTP.
 //!
 //! One method is one request, as far as the caller is concerned. What every request needs (login,
-//! redirects, retry, limits, redaction) is in [`send`], once. There is no DELETE.
+//! redirects, retry, limits, redaction) is in `send.rs`, once. There is no DELETE.
 //!
 //! Specification: distribution-spec 1.1; the differences between it and registries in use are
 //! noted where they are met.
