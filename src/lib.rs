@@ -3,6 +3,7 @@
 pub mod model;
 pub mod plan;
 pub mod registry;
+pub mod webhook;
 
 pub mod look;
 pub mod publish;

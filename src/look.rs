@@ -13,7 +13,7 @@ use tokio::sync::OnceCell;
 use crate::model::image::Content;
 use crate::model::text::clean;
 use crate::model::{
-    ArchChoice, ArchTag, Descriptor, Digest, Found, Image, Job, Last, Meaning, Observation, Pattern, Published,
+    ArchChoice, ArchTag, Descriptor, Digest, Found, Image, Index, Job, Last, Meaning, Observation, Pattern, Published,
     Repository, Seen, Tag, Unfit, Words,
 };
 use crate::plan::group;
@@ -97,15 +97,22 @@ impl Lookout {
             if self.scope.only.is_some() {
                 return Ok(Vec::new());
             }
-            let versions = self.list(registry).await?;
-            let listed = versions.get(&job.tag).into_iter().flatten();
+            let listed = self.list(registry, &job.tag).await?.into_iter();
             let others = listed.filter(|listed| expected.iter().all(|expected| expected.tag != listed.tag));
-            try_join_all(others.map(|arch_tag| self.observe(registry, arch_tag.clone()))).await
+            try_join_all(others.map(|arch_tag| self.observe(registry, arch_tag))).await
+        };
+        let published = async {
+            // Where all images wait for the listing, this does, too: it costs no time, and the round
+            // that follows opens as many connections as reading back will need.
+            if expected.is_empty() && self.scope.only.is_none() {
+                self.list(registry, &job.tag).await?;
+            }
+            try_join_all(job.tags().map(|tag| self.published(registry, tag))).await
         };
         let (mut observed, listed, published) = try_join3(
             try_join_all(expected.iter().map(|arch_tag| self.observe(registry, arch_tag.clone()))),
             listed,
-            try_join_all(job.tags().map(|tag| self.published(registry, tag))),
+            published,
         )
         .await?;
         observed.extend(listed);
@@ -143,13 +150,30 @@ impl Lookout {
         *self.listing.lock().expect("no panic happens while it is held") = Arc::default();
     }
 
-    async fn list(&self, registry: &Registry) -> Result<Versions, RegistryError> {
+    /// Remembers what was just written under `tag`, so that it need not be read again.
+    pub fn wrote(&self, tag: &Tag, index: &Index) {
+        let content = read_published(Some(index.kind().media_type()), index.bytes());
+        let mut learned = self.learned();
+        learned.tags.insert(tag.clone(), index.digest().clone());
+        learned.content.insert(index.digest().clone(), content);
+    }
+
+    /// Lets the next looks go by this listing of the repository's tags, which somebody just got.
+    pub fn take_listing(&self, tags: &[Tag]) {
+        let versions = group::by_version(tags, &self.pattern, &self.words);
+        let listing = Arc::new(OnceCell::new_with(Some(versions)));
+        *self.listing.lock().expect("no panic happens while it is held") = listing;
+    }
+
+    /// The architecture tags of `version` that the repository has.
+    async fn list(&self, registry: &Registry, version: &Tag) -> Result<Vec<ArchTag>, RegistryError> {
         let listing = self.listing.lock().expect("no panic happens while it is held").clone();
         let list = || async {
             let tags = registry.tags(&self.repository).await?;
             Ok(group::by_version(&tags, &self.pattern, &self.words))
         };
-        listing.get_or_try_init(list).await.cloned()
+        let versions = listing.get_or_try_init(list).await?;
+        Ok(versions.get(version).cloned().unwrap_or_default())
     }
 
     async fn observe(&self, registry: &Registry, arch_tag: ArchTag) -> Result<Observation, RegistryError> {

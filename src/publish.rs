@@ -202,7 +202,7 @@ impl PublishError {
             Self::Moving { .. } => Some("wait until the builders are done; look for a second writer of this tag"),
             Self::NotServed { .. } => Some("a cache or a second writer may be between us and the registry; run again"),
             Self::NotReadBack { .. } => Some("it is most likely published; run again to make sure"),
-            Self::Changed { .. } => Some("some registries drop a tag when writing it fails; run again at once"),
+            Self::Changed { .. } => Some("run again at once: some registries drop a tag when writing it fails"),
             Self::Unknown { .. } => Some("look at the tag, or simply run again"),
             Self::Partly { .. } => Some("run again: what is done is not done twice"),
             Self::Interrupted => None,
@@ -335,15 +335,20 @@ impl Publisher {
         for tag in push.tags.clone() {
             let before = seen.published.get(&tag).map(|published| &published.digest);
             match self.write(registry, job, seen, &tag, &mut push, before).await {
-                Ok(Written::Served) => written.push(format!("`{tag}`")),
+                Ok(Written::Served) => {
+                    self.lookout.wrote(&tag, &push.index);
+                    written.push(format!("`{tag}`"));
+                }
                 Ok(Written::Moved(what)) => return Ok(Acted::Moved(what)),
                 Ok(Written::Immutable(refusal)) => {
                     let message = format!("the registry does not let `{tag}` change ({refusal})");
                     let remedy = "let it change in the registry's settings, or publish another tag";
                     plan.reasons.push(Reason::hold(Code::ImmutableTag, Some(&tag), message).remedy(remedy));
-                    let (action, index) =
-                        if tag == job.tag { (Action::Held, None) } else { (Action::Pushed, Some(push.index)) };
-                    return done(plan, action, index);
+                    return match written.as_slice() {
+                        _ if tag == job.tag => done(plan, Action::Held, None),
+                        [] => done(plan, Action::Unchanged, Some(push.index)),
+                        _ => done(plan, Action::Pushed, Some(push.index)),
+                    };
                 }
                 Err(error) if written.is_empty() => return Err(error),
                 Err(error) => {

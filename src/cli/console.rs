@@ -123,6 +123,13 @@ impl Console {
         }
     }
 
+    /// What is worth a look, on stderr.
+    pub(super) fn warning(&self, warning: &str) {
+        if !self.is_quiet {
+            self.message(&format!("{YELLOW}warning:{YELLOW:#} {warning}"));
+        }
+    }
+
     fn message(&self, text: &str) {
         let text = self.in_locale(&format!("{text}\n"));
         self.write(&mut AutoStream::new(std::io::stderr().lock(), self.color), &text);

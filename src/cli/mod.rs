@@ -3,10 +3,14 @@
 //! stdout has data only; messages, progress and logs go to stderr. A command is a documented
 //! struct; what it does is elsewhere.
 
+mod config;
 mod console;
+mod history;
+mod hook;
 mod policy;
 mod publish;
 mod report;
+mod serve;
 mod settings;
 
 use std::process::ExitCode;
@@ -76,6 +80,10 @@ pub struct Cli {
 #[derive(Subcommand, Debug)]
 enum Command {
     Publish(Box<publish::PublishArgs>),
+    Hook(hook::HookArgs),
+    Serve(serve::ServeArgs),
+    History(history::HistoryArgs),
+    Rollback(history::RollbackArgs),
     /// Print the completion script of a shell
     ///
     /// For bash: `onetag completions bash > /usr/share/bash-completion/completions/onetag`.
@@ -101,6 +109,10 @@ pub fn main() -> ExitCode {
     };
     let result = match cli.command {
         Command::Publish(args) => publish::run(*args),
+        Command::Hook(args) => hook::run(&args),
+        Command::Serve(args) => serve::run(args),
+        Command::History(args) => history::history(args),
+        Command::Rollback(args) => history::rollback(args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "onetag", &mut script);

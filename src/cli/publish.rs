@@ -1,6 +1,5 @@
 //! `onetag publish`: one plain tag, or several, from their architecture tags.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +18,7 @@ use crate::model::{ArchChoice, Digest, Job, Tag, Words};
 use crate::plan::Policy;
 use crate::publish::{Known, Options, Publisher, Stage};
 use crate::registry::{Access, Registry};
+use crate::serve::settings::Rule;
 
 /// Combine a version's architecture images and push them under its plain tag
 ///
@@ -49,13 +49,13 @@ pub(super) struct PublishArgs {
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     wait: Option<Duration>,
 
-    /// What an image is checked by
-    #[arg(long, value_enum, default_value_t)]
-    verify: Verify,
+    /// What an image is checked by [default: config]
+    #[arg(long, value_enum)]
+    verify: Option<Verify>,
 
-    /// What an image that contradicts its tag leads to
-    #[arg(long, value_enum, default_value_t)]
-    on_mismatch: OnMismatch,
+    /// What an image that contradicts its tag leads to [default: hold]
+    #[arg(long, value_enum)]
+    on_mismatch: Option<OnMismatch>,
 
     /// Hold unless this label has one value in all images (repeatable)
     #[arg(long, value_name = "LABEL")]
@@ -73,13 +73,13 @@ pub(super) struct PublishArgs {
     #[arg(long)]
     take_over: bool,
 
-    /// Which kind of index is written
-    #[arg(long, value_enum, default_value_t)]
-    index_type: IndexType,
+    /// Which kind of index is written [default: auto]
+    #[arg(long, value_enum)]
+    index_type: Option<IndexType>,
 
-    /// What becomes of attestations (provenance, SBOM) that stand beside an image
-    #[arg(long, value_enum, default_value_t)]
-    attestations: Attestations,
+    /// What becomes of attestations (provenance, SBOM) that stand beside an image [default: keep]
+    #[arg(long, value_enum)]
+    attestations: Option<Attestations>,
 
     /// Annotate the index (repeatable)
     #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
@@ -113,38 +113,44 @@ struct Request {
 }
 
 impl PublishArgs {
-    fn request(&self, words: &Words) -> Result<Request, Refused> {
-        self.verify.check("--verify entrypoint").map_err(Refused::usage)?;
-        let on_mismatch = self.on_mismatch.policy("--on-mismatch rewrite").map_err(Refused::usage)?;
+    fn request(&self, words: &Words, rule: Option<&Rule>) -> Result<Request, Refused> {
         let only = self.arch.as_deref().map(|arch| choices(arch, words)).transpose()?;
-        let mut required = choices(&self.require, words)?;
-        let expected = self.expected(words)?;
-        if self.wait.is_some() && required.is_empty() && expected.is_empty() {
-            required = only.clone().ok_or_else(|| {
+        let mut policy = self.policy(words, rule)?;
+        if self.wait.is_some() && policy.required.is_empty() && policy.expected.is_empty() {
+            policy.required = only.clone().ok_or_else(|| {
                 Refused::usage("`--wait` waits for what is required: name it with `--require` or `--arch`")
             })?;
         }
+        let expected = policy.expected.iter().map(|(choice, _)| choice);
         let scope = Scope {
             only,
-            expected: required.iter().chain(expected.iter().map(|(choice, _)| choice)).cloned().collect(),
-            attestations: self.attestations == Attestations::Keep,
-        };
-        let policy = Policy {
-            required,
-            on_mismatch,
-            same_labels: self.same.clone(),
-            expected,
-            allow_removal: self.allow_removal,
-            take_over: self.take_over,
-            index_type: self.index_type.into(),
-            drop_attestations: self.attestations == Attestations::Drop,
-            annotations: self.annotation.iter().cloned().collect::<BTreeMap<_, _>>(),
+            expected: policy.required.iter().chain(expected).cloned().collect(),
+            attestations: !policy.drop_attestations,
         };
         let options = Options { dry_run: self.dry_run, wait: self.wait, ..Options::default() };
-        Ok(Request { jobs: self.jobs()?, scope, policy, options })
+        Ok(Request { jobs: self.jobs(rule)?, scope, policy, options })
     }
 
-    fn jobs(&self) -> Result<Vec<Job>, Refused> {
+    /// What the options say, and where they say nothing the rule.
+    fn policy(&self, words: &Words, rule: Option<&Rule>) -> Result<Policy, Refused> {
+        let base = rule.map(|rule| rule.policy.clone()).unwrap_or_default();
+        self.verify.unwrap_or_default().check("--verify entrypoint").map_err(Refused::usage)?;
+        let on_mismatch = self.on_mismatch.map(|choice| choice.policy("--on-mismatch rewrite"));
+        let required = choices(&self.require, words)?;
+        Ok(Policy {
+            required: if required.is_empty() { base.required } else { required },
+            on_mismatch: on_mismatch.transpose().map_err(Refused::usage)?.unwrap_or(base.on_mismatch),
+            same_labels: if self.same.is_empty() { base.same_labels } else { self.same.clone() },
+            expected: self.expected(words)?,
+            allow_removal: self.allow_removal || base.allow_removal,
+            take_over: self.take_over || base.take_over,
+            index_type: self.index_type.map_or(base.index_type, Into::into),
+            drop_attestations: self.attestations.map_or(base.drop_attestations, |a| a == Attestations::Drop),
+            annotations: base.annotations.into_iter().chain(self.annotation.iter().cloned()).collect(),
+        })
+    }
+
+    fn jobs(&self, rule: Option<&Rule>) -> Result<Vec<Job>, Refused> {
         let mut tags = self.tags.clone();
         let mut seen = std::collections::BTreeSet::new();
         tags.retain(|tag| seen.insert(tag.clone()));
@@ -154,7 +160,11 @@ impl PublishArgs {
         let mut also = self.also.clone();
         also.retain(|tag| seen.insert(tag.clone()));
         let repository = &self.registry.repository;
-        Ok(tags.into_iter().map(|tag| Job { repository: repository.clone(), tag, also: also.clone() }).collect())
+        let job = |tag: Tag| match rule {
+            Some(rule) if also.is_empty() => rule.job(repository, &tag),
+            _ => Job { repository: repository.clone(), tag, also: also.clone() },
+        };
+        Ok(tags.into_iter().map(job).collect())
     }
 
     fn expected(&self, words: &Words) -> Result<Vec<(ArchChoice, Digest)>, Refused> {
@@ -173,14 +183,16 @@ fn choices(texts: &[String], words: &Words) -> Result<Vec<ArchChoice>, Refused> 
 
 /// Publishes what the arguments ask for.
 pub(super) fn run(args: PublishArgs) -> Result<Exit, Refused> {
-    let words = args.registry.words()?;
-    let Request { jobs, scope, policy, options } = args.request(&words)?;
     let access = if args.dry_run { Access::Read } else { Access::Publish };
-    let settings = args.registry.settings(access)?;
-    let console = args.output.start();
+    let base = args.registry.base(access, &args.tags)?;
+    let (words, pattern) = (args.registry.words(&base)?, args.registry.pattern(&base));
+    let Request { jobs, scope, policy, options } = args.request(&words, base.rule.as_ref())?;
+    let settings = args.registry.settings(&base)?;
+    let console = args.output.messages.start();
+    base.warn();
 
     let registry = Registry::new(args.registry.repository.host(), settings).map_err(Refused::configuration)?;
-    let lookout = Lookout::new(args.registry.repository.clone(), args.registry.pattern.clone(), words, scope);
+    let lookout = Lookout::new(args.registry.repository.clone(), pattern, words, scope);
     let stop = CancellationToken::new();
     let progress = {
         let console = console.clone();

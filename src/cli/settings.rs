@@ -10,10 +10,12 @@ use clap::{Args, ValueEnum};
 use secrecy::SecretString;
 
 use super::Refused;
+use super::config::{self, Loaded, World};
 use super::console::Console;
-use crate::model::{Dialect, Host, Pattern, Platform, Repository, Words};
+use crate::model::{Dialect, Host, Pattern, Platform, Repository, Tag, Words};
 use crate::registry::credentials::{Environment, Keychain};
 use crate::registry::{Access, Settings, Trust};
+use crate::serve::settings::{self as serve, Rule};
 
 /// What every command needs that talks to a registry.
 #[derive(Args, Debug)]
@@ -22,14 +24,18 @@ pub(super) struct RegistryArgs {
     #[arg(short, long, env = "ONETAG_REPOSITORY", value_name = "REPOSITORY")]
     pub(super) repository: Repository,
 
-    /// How tags are made of an architecture word and a version
-    #[arg(long, default_value = "{arch}-{version}", value_name = "PATTERN", help_heading = "Tags")]
-    pub(super) pattern: Pattern,
+    /// Take what is not said here from this file, as `onetag serve` has it
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
 
-    /// Whose words the tags use, where builders disagree (`armhf` is v7 to Debian, v6 to Alpine)
-    #[arg(long, default_value = "debian", help_heading = "Tags",
+    /// How tags are made of an architecture word and a version [default: {arch}-{version}]
+    #[arg(long, value_name = "PATTERN", help_heading = "Tags")]
+    pattern: Option<Pattern>,
+
+    /// Whose words the tags use, where builders disagree (`armhf` is v7 to Debian, v6 to Alpine) [default: debian]
+    #[arg(long, help_heading = "Tags",
           value_parser = PossibleValuesParser::new(["debian", "alpine", "docker"]).try_map(|s| s.parse::<Dialect>()))]
-    names: Dialect,
+    names: Option<Dialect>,
 
     /// Give an architecture word a meaning of its own here, for example `x86=linux/386` (repeatable)
     #[arg(long = "word", value_name = "WORD=PLATFORM", help_heading = "Tags", value_parser = word)]
@@ -51,9 +57,9 @@ pub(super) struct RegistryArgs {
     #[arg(long, value_name = "PEM", requires = "client_cert", help_heading = "Connection")]
     client_key: Option<PathBuf>,
 
-    /// Give up on a request after this long, tries included
-    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration, help_heading = "Connection")]
-    timeout: Duration,
+    /// Give up on a request after this long, tries included [default: 60s]
+    #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = "Connection")]
+    timeout: Option<Duration>,
 
     /// A token server outside the registry's own domain that may see the login (repeatable)
     #[arg(long = "token-realm-host", value_name = "HOST", help_heading = "Login")]
@@ -75,6 +81,13 @@ pub(super) struct OutputArgs {
     #[arg(long, value_enum, default_value_t, help_heading = "Output")]
     pub(super) output: Output,
 
+    #[command(flatten)]
+    pub(super) messages: MessageArgs,
+}
+
+/// What a command says beside its data.
+#[derive(Args, Debug)]
+pub(super) struct MessageArgs {
     /// Say more on stderr; twice for every request
     #[arg(short, long, action = clap::ArgAction::Count, help_heading = "Output")]
     verbose: u8,
@@ -123,16 +136,20 @@ fn word(text: &str) -> Result<(String, Platform), String> {
     Ok((word.to_owned(), platform.parse().map_err(|error| format!("{error}"))?))
 }
 
-impl OutputArgs {
+impl MessageArgs {
     /// Starts logging, and returns where the rest goes.
     pub(super) fn start(&self) -> Console {
+        self.start_at(["warn", "onetag=info", "onetag=debug"])
+    }
+
+    /// The same for a service, whose log is what it has to say.
+    pub(super) fn start_service(&self) -> Console {
+        self.start_at(["warn,onetag=info", "onetag=debug", "onetag=trace"])
+    }
+
+    fn start_at(&self, levels: [&str; 3]) -> Console {
         use tracing_subscriber::EnvFilter;
-        let level = match (self.quiet, self.verbose) {
-            (true, _) => "error",
-            (_, 0) => "warn",
-            (_, 1) => "onetag=info",
-            (_, _) => "onetag=debug",
-        };
+        let level = if self.quiet { "error" } else { levels[usize::from(self.verbose).min(2)] };
         let filter = EnvFilter::builder().parse_lossy(level);
         let color = match self.color {
             Color::Auto => ColorChoice::Auto,
@@ -161,35 +178,62 @@ impl AutoColor {
 }
 
 impl RegistryArgs {
+    /// What counts where no option does: the defaults, or what `--config` says about these tags.
+    pub(super) fn base(&self, access: Access, tags: &[Tag]) -> Result<Base, Refused> {
+        let Some(path) = &self.config else {
+            let client = usual(self.repository.host(), access, Environment::from_process());
+            return Ok(Base { client, rule: None, warnings: Vec::new() });
+        };
+        let reader = config::Reader::Command(self.repository.host());
+        let Loaded { settings, warnings } =
+            config::load(path, reader, &World::of_process()).map_err(Refused::configuration)?;
+        Base::of(&settings, warnings, &self.repository, tags, access)
+    }
+
+    /// How the repository's tags are made.
+    pub(super) fn pattern(&self, base: &Base) -> Pattern {
+        let configured = base.rule.as_ref().map(|rule| &rule.pattern);
+        self.pattern.as_ref().or(configured).cloned().unwrap_or_default()
+    }
+
     /// The vocabulary of the repository's tags.
-    pub(super) fn words(&self) -> Result<Words, Refused> {
-        self.words.iter().try_fold(Words::of(self.names), |words, (word, platform)| {
-            words.with(word, platform.clone()).map_err(Refused::usage)
-        })
+    pub(super) fn words(&self, base: &Base) -> Result<Words, Refused> {
+        let words = match (self.names, &base.rule) {
+            (None, Some(rule)) => rule.words.clone(),
+            (names, _) => Words::of(names.unwrap_or_default()),
+        };
+        self.words
+            .iter()
+            .try_fold(words, |words, (word, platform)| words.with(word, platform.clone()).map_err(Refused::usage))
     }
 
     /// How to talk to the registry.
-    pub(super) fn settings(&self, access: Access) -> Result<Settings, Refused> {
-        let trust = Trust {
-            ca_pem: self.ca_file.as_deref().map(read_file).transpose()?,
-            identity_pem: match (&self.client_cert, &self.client_key) {
-                (Some(certificate), Some(key)) => Some(pem_pair(read_file(certificate)?, read_file(key)?)),
-                _ => None,
-            },
+    pub(super) fn settings(&self, base: &Base) -> Result<Settings, Refused> {
+        let base = base.client.clone();
+        let own_ca = self.ca_file.as_deref().map(read_file).transpose()?;
+        let own_identity = match (&self.client_cert, &self.client_key) {
+            (Some(certificate), Some(key)) => Some(pem_pair(read_file(certificate)?, read_file(key)?)),
+            _ => None,
         };
+        // Certificates say that TLS is meant.
+        let is_plain = base.plain_http && own_ca.is_none() && own_identity.is_none();
+        let trust =
+            Trust { ca_pem: own_ca.or(base.trust.ca_pem), identity_pem: own_identity.or(base.trust.identity_pem) };
+        let hosts = &self.token_realm_hosts;
         Ok(Settings {
-            plain_http: self.plain_http || is_plain_unasked(self.repository.host(), &trust),
+            plain_http: self.plain_http || is_plain,
             trust,
-            token_realm_hosts: self.token_realm_hosts.clone(),
-            keychain: self.keychain()?,
-            deadline: self.timeout,
-            ..Settings::new(access)
+            token_realm_hosts: if hosts.is_empty() { base.token_realm_hosts } else { hosts.clone() },
+            keychain: self.keychain()?.unwrap_or(base.keychain),
+            deadline: self.timeout.unwrap_or(base.deadline),
+            ..base
         })
     }
 
-    fn keychain(&self) -> Result<Keychain, Refused> {
+    /// The login that the arguments name.
+    fn keychain(&self) -> Result<Option<Keychain>, Refused> {
         let Some(username) = &self.username else {
-            return Ok(Keychain::of_environment(Environment::from_process()));
+            return Ok(None);
         };
         let password = if self.password_stdin {
             let mut line = String::new();
@@ -205,14 +249,59 @@ impl RegistryArgs {
             let message = format!("there is no password for `{username}`: set ONETAG_PASSWORD or use --password-stdin");
             return Err(Refused::configuration(message));
         }
-        Keychain::given(username.clone(), SecretString::from(password))
+        let keychain = Keychain::given(username.clone(), SecretString::from(password));
+        keychain
+            .map(Some)
             .map_err(|error| Refused { hint: error.hint().map(str::to_owned), ..Refused::configuration(error) })
     }
 }
 
-/// Docker's rule for the machine itself, unless certificates say that TLS is meant.
-pub(super) fn is_plain_unasked(host: &Host, trust: &Trust) -> bool {
-    host.is_loopback() && trust.ca_pem.is_none() && trust.identity_pem.is_none()
+/// What counts where no option does.
+pub(super) struct Base {
+    client: Settings,
+    /// The rule that the tags have in common, if the file has one for them.
+    pub(super) rule: Option<Rule>,
+    warnings: Vec<String>,
+}
+
+impl Base {
+    /// What a configuration says about `tags`, which must be of one rule, or of none.
+    fn of(
+        settings: &serve::Settings,
+        mut warnings: Vec<String>,
+        repository: &Repository,
+        tags: &[Tag],
+        access: Access,
+    ) -> Result<Base, Refused> {
+        let rules: Vec<Option<&Rule>> = tags.iter().map(|tag| settings.rule_for(repository, tag)).collect();
+        let rule = rules.first().copied().flatten();
+        if let Some(other) = rules.iter().position(|other| *other != rule) {
+            let (first, other) = (&tags[0], &tags[other]);
+            let message = format!("`{first}` and `{other}` have different rules in the configuration");
+            return Err(Refused { hint: Some("publish them one by one".to_owned()), ..Refused::usage(message) });
+        }
+        if let (None, [first, ..]) = (rule, tags) {
+            warnings.push(format!("no [[repository]] of the configuration serves `{repository}:{first}`"));
+        }
+        let client = match settings.registry(repository.host()) {
+            Some(registry) => Settings { access, rate: registry.rate, ..registry.client.clone() },
+            None => usual(repository.host(), access, Environment::from_process()),
+        };
+        Ok(Base { client, rule: rule.cloned(), warnings })
+    }
+
+    /// Tells what is worth a look in the configuration.
+    pub(super) fn warn(&self) {
+        for warning in &self.warnings {
+            tracing::warn!("{warning}");
+        }
+    }
+}
+
+/// A registry as docker talks to it: TLS, but for the machine itself, and the logins found there.
+pub(super) fn usual(host: &Host, access: Access, logins: Environment) -> Settings {
+    let keychain = Keychain::of_environment(logins);
+    Settings { plain_http: host.is_loopback(), keychain, ..Settings::new(access) }
 }
 
 /// A client certificate and its key, as the HTTP client reads them.

@@ -39,12 +39,15 @@ impl FromStr for Digest {
     type Err = InvalidDigest;
 
     fn from_str(s: &str) -> Result<Digest, InvalidDigest> {
-        let is_lower_hex = |hex: &str| hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         match s.strip_prefix("sha256:") {
             Some(hex) if hex.len() == 64 && is_lower_hex(hex) => Ok(Digest(s.to_owned())),
             _ => Err(InvalidDigest { found: super::text::clean(s, 80) }),
         }
     }
+}
+
+fn is_lower_hex(text: &str) -> bool {
+    text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 impl fmt::Display for Digest {
@@ -65,6 +68,30 @@ impl<'de> serde::Deserialize<'de> for Digest {
     }
 }
 
+/// A digest as somebody tells it: one that this program can check, or a sha512, which it can only
+/// pass on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ToldDigest(String);
+
+impl ToldDigest {
+    /// `text`, if it is a well-formed sha256 or sha512.
+    pub fn read(text: &str) -> Option<ToldDigest> {
+        let is_sha512 = text.strip_prefix("sha512:").is_some_and(|hex| hex.len() == 128 && is_lower_hex(hex));
+        let is_digest = is_sha512 || text.parse::<Digest>().is_ok();
+        is_digest.then(|| ToldDigest(text.to_owned()))
+    }
+
+    /// The digest as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The digest to look for; none for a sha512, for which the tag has to be asked instead.
+    pub fn checkable(&self) -> Option<Digest> {
+        self.0.parse().ok()
+    }
+}
+
 /// Text that is not a digest this program can check.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("`{found}` is not a digest: expected `sha256:` and 64 lowercase hex digits")]
@@ -74,7 +101,7 @@ pub struct InvalidDigest {
 
 #[cfg(test)]
 mod tests {
-    use super::Digest;
+    use super::{Digest, ToldDigest};
 
     #[test]
     fn the_digest_of_nothing_is_the_known_one() {
@@ -98,6 +125,21 @@ mod tests {
         ] {
             let error = text.parse::<Digest>().expect_err(&text).to_string();
             assert!(error.contains("expected `sha256:` and 64 lowercase hex digits"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_told_sha512_is_passed_on_but_nothing_is_looked_for_by_it() {
+        let sha256 = Digest::of(b"");
+        let told = ToldDigest::read(sha256.as_str()).expect("a digest");
+        assert_eq!(told.checkable(), Some(sha256));
+
+        let sha512 = format!("sha512:{}", "0f".repeat(64));
+        let told = ToldDigest::read(&sha512).expect("a digest");
+        assert_eq!((told.as_str(), told.checkable()), (sha512.as_str(), None));
+
+        for text in ["", "sha512:", "sha256:00", "md5:d41d8cd98f00b204e9800998ecf8427e", &sha512.to_uppercase()] {
+            assert_eq!(ToldDigest::read(text), None, "{text}");
         }
     }
 }

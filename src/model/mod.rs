@@ -14,10 +14,10 @@ pub mod platform;
 pub mod text;
 
 pub use arch::{ArchChoice, Dialect, Meaning, Promise, Words};
-pub use digest::Digest;
+pub use digest::{Digest, ToldDigest};
 pub use image::{Claim, Found, Image, Last, Observation, Published, Seen, Unfit};
 pub use index::{Descriptor, Entry, Index, IndexKind};
-pub use job::Job;
-pub use name::{Host, Repository, Tag};
+pub use job::{Job, Push};
+pub use name::{Host, Repository, RepositoryPath, Tag};
 pub use pattern::{ArchTag, Pattern};
 pub use platform::Platform;

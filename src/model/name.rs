@@ -124,14 +124,7 @@ impl FromStr for Repository {
         if last.contains(':') || last.contains('@') {
             return Err(invalid("a repository without a tag or digest (tags are named by `--tag`)"));
         }
-        if path.len() > LONGEST_PATH {
-            return Err(invalid("at most 255 characters after the registry"));
-        }
-        if !path.split('/').all(is_path_component) {
-            return Err(invalid(
-                "lowercase letters, digits and single `.`, `_`, `__` or `-` between them, in parts divided by `/`",
-            ));
-        }
+        check_path(path).map_err(invalid)?;
         let path =
             if host.is_docker_hub() && !path.contains('/') { format!("library/{path}") } else { path.to_owned() };
         Ok(Repository { host, path })
@@ -140,6 +133,50 @@ impl FromStr for Repository {
 
 fn looks_like_a_host(first: &str) -> bool {
     first.contains(['.', ':', '[']) || first.eq_ignore_ascii_case("localhost")
+}
+
+/// The path of a repository inside some registry, `acme/ubuntu`, where the registry is known from
+/// elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RepositoryPath(String);
+
+impl RepositoryPath {
+    /// The path as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for RepositoryPath {
+    type Err = InvalidName;
+
+    fn from_str(s: &str) -> Result<RepositoryPath, InvalidName> {
+        check_path(s).map_err(|expected| InvalidName::new("repository", s, expected))?;
+        Ok(RepositoryPath(s.to_owned()))
+    }
+}
+
+impl fmt::Display for RepositoryPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl serde::Serialize for RepositoryPath {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+/// Checks a path in a registry; the error is what was expected.
+fn check_path(path: &str) -> Result<(), &'static str> {
+    if path.len() > LONGEST_PATH {
+        return Err("at most 255 characters after the registry");
+    }
+    if !path.split('/').all(is_path_component) {
+        return Err("lowercase letters, digits and single `.`, `_`, `__` or `-` between them, in parts divided by `/`");
+    }
+    Ok(())
 }
 
 /// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`, distribution-spec 1.1, "Pulling manifests".
@@ -282,6 +319,16 @@ mod tests {
         assert!(format!("quay.io/{}", "a".repeat(255)).parse::<Repository>().is_ok());
         assert!(format!("quay.io/{}", "a".repeat(256)).parse::<Repository>().is_err());
         assert!(format!("{}.io/a", "a.".repeat(126)).parse::<Repository>().is_err());
+    }
+
+    #[test]
+    fn a_path_alone_follows_the_same_rules_as_one_behind_a_registry() {
+        for text in ["ubuntu", "acme/ubuntu", "a/b/c.d__e--f"] {
+            assert_eq!(text.parse::<RepositoryPath>().expect(text).to_string(), text);
+        }
+        for text in ["", "/", "/a", "a/", "a//b", "../a", "Acme/ubuntu", "a:b", "a@b", "a b", "a\0", &"a".repeat(256)] {
+            assert!(text.parse::<RepositoryPath>().is_err(), "{text:?} was accepted");
+        }
     }
 
     #[test]

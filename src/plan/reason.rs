@@ -29,6 +29,16 @@ pub enum Weight {
     Note,
 }
 
+impl Weight {
+    /// The weight as programs see it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Weight::Hold => "hold",
+            Weight::Note => "note",
+        }
+    }
+}
+
 impl Reason {
     /// A reason that holds the tag.
     pub fn hold(code: Code, tag: Option<&Tag>, message: String) -> Reason {

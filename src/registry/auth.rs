@@ -24,7 +24,7 @@ use super::credentials::{Credentials, CredentialsError, Keychain};
 use super::error::{Kind, Refusal, RegistryError, RequestLine, is_temporary, shown};
 use super::send::{Answer, Budget, Call, Failure, Wire};
 use super::token::{Asked, LONGEST_TOKEN_ANSWER};
-use super::url::{check_realm, same_origin};
+use super::url::check_realm;
 use super::wire::read_refusal;
 use crate::model::Host;
 
@@ -207,14 +207,8 @@ impl Auth {
     /// # Errors
     ///
     /// [`AuthError::Refused`]: the registry does not take this login.
-    pub(super) async fn learn(
-        &self,
-        wire: &Wire,
-        call: &Call<'_>,
-        pass: Pass<'_>,
-        answer: &Answer,
-    ) -> Result<(), RegistryError> {
-        let is_refused = answer.status == StatusCode::UNAUTHORIZED && same_origin(&answer.url, &wire.base);
+    pub(super) async fn learn(&self, call: &Call<'_>, pass: Pass<'_>, answer: &Answer) -> Result<(), RegistryError> {
+        let is_refused = answer.status == StatusCode::UNAUTHORIZED && answer.is_home;
         if is_temporary(answer.status) || (pass.turn.is_none() && !is_refused) {
             return Ok(());
         }

@@ -111,15 +111,9 @@ impl Clients {
         if self.reach() == Reach::Loopback { builder.no_proxy() } else { builder }
     }
 
-    /// The system's certificates (or, where it has none, Mozilla's), and those given to us.
+    /// The usual certificates, and those given to us.
     fn roots(&self) -> Result<Vec<Certificate>, RegistryError> {
-        let native = rustls_native_certs::load_native_certs();
-        let mut roots: Vec<Certificate> =
-            native.certs.iter().filter_map(|der| Certificate::from_der(der).ok()).collect();
-        if roots.is_empty() {
-            let bundled = webpki_root_certs::TLS_SERVER_ROOT_CERTS;
-            roots = bundled.iter().filter_map(|der| Certificate::from_der(der).ok()).collect();
-        }
+        let mut roots = usual_roots();
         if let Some(pem) = &self.trust.ca_pem {
             let given = Certificate::from_pem_bundle(pem)
                 .map_err(|e| settings(format!("the CA file is not a list of PEM certificates ({e})")))?;
@@ -132,6 +126,39 @@ impl Clients {
         }
         Ok(roots)
     }
+}
+
+/// What a client is made of that talks to one server which the user named and which is no registry:
+/// a receiver of notices, or a running service.
+///
+/// It trusts whom the registry's client trusts, and follows nobody elsewhere. Without TLS it needs
+/// no certificates, and the machine may have none.
+pub fn client_for(url: &Url) -> reqwest::ClientBuilder {
+    let is_https = url.scheme() == "https";
+    let is_loopback = match literal_address(url) {
+        Some(address) => Reach::of(address) == Reach::Loopback,
+        None => url.host_str() == Some("localhost"),
+    };
+    let builder = Client::builder()
+        .user_agent(concat!("onetag/", env!("CARGO_PKG_VERSION")))
+        .redirect(redirect::Policy::none())
+        .retry(retry::never())
+        .referer(false)
+        .connect_timeout(Duration::from_secs(10))
+        .tls_certs_only(if is_https { usual_roots() } else { Vec::new() });
+    // A proxy could only reach its own loopback.
+    if is_loopback { builder.no_proxy() } else { builder }
+}
+
+/// The system's certificates or, where it has none, Mozilla's.
+fn usual_roots() -> Vec<Certificate> {
+    let native = rustls_native_certs::load_native_certs();
+    let roots: Vec<Certificate> = native.certs.iter().filter_map(|der| Certificate::from_der(der).ok()).collect();
+    if !roots.is_empty() {
+        return roots;
+    }
+    let bundled = webpki_root_certs::TLS_SERVER_ROOT_CERTS;
+    bundled.iter().filter_map(|der| Certificate::from_der(der).ok()).collect()
 }
 
 fn settings(message: String) -> RegistryError {

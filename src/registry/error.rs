@@ -275,6 +275,10 @@ impl RegistryError {
             Self::MissingImage { .. } => Some("an image was deleted while we were reading; run again"),
             Self::IndexRefused { .. } => Some("try the other kind of index with `--index-type`"),
             Self::OutcomeUnknown { .. } => Some("look at the tag, or simply run again"),
+            Self::DigestMismatch { .. } => Some("a cache or proxy between us and the registry may be broken"),
+            Self::Failed { refusal, .. } if refusal.status == StatusCode::METHOD_NOT_ALLOWED => {
+                Some("the registry may be read-only for a while, or take no pushes here")
+            }
             Self::Endless { .. } => Some("`--arch` names the architectures to look for, and needs no listing"),
             _ if self.may_pass() => Some("what is published is as it was; run again when the registry answers"),
             Self::Unreachable { .. }
@@ -284,7 +288,6 @@ impl RegistryError {
             | Self::Tls { .. }
             | Self::RedirectRefused { .. }
             | Self::TooLarge { .. }
-            | Self::DigestMismatch { .. }
             | Self::Immutable { .. }
             | Self::Settings(_) => None,
         }

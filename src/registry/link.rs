@@ -74,6 +74,7 @@ fn target_of_next(link: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use reqwest::header::HeaderValue;
 
     fn read(link: &str) -> String {
@@ -83,6 +84,21 @@ mod tests {
             Next::End => "end".to_owned(),
             Next::Query(query) => query,
             Next::Elsewhere(target) => format!("elsewhere: {target}"),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_link_leads_to_another_listing(
+            link in r#"([<>;,?"= ]|rel|next|/v2/a/b/tags/list|https://r[.]example[.]com|http://x|[a-z%\[]){0,12}"#,
+        ) {
+            let page: Url = "https://r.example.com/v2/a/b/tags/list".parse().expect("a URL");
+            let headers = HeaderMap::from_iter([(LINK, HeaderValue::from_str(&link).expect("a header"))]);
+            if let Next::Query(query) = next(&headers, &page) {
+                let mut url = page.clone();
+                url.set_query(Some(&query));
+                prop_assert_eq!((url.host_str(), url.path()), (page.host_str(), page.path()));
+            }
         }
     }
 

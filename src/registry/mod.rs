@@ -30,7 +30,7 @@ use reqwest::{Method, StatusCode};
 
 use crate::model::{Descriptor, Digest, Host, Index, Repository, Tag, Unfit};
 pub use auth::AuthError;
-pub use client::Trust;
+pub use client::{Trust, client_for};
 use credentials::Keychain;
 pub use error::{Kind, Refusal, RegistryError, RequestLine};
 use link::Next;

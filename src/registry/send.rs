@@ -16,13 +16,13 @@ use reqwest::{Method, StatusCode, Url};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::Instrument as _;
 
-use super::Settings;
 use super::auth::Auth;
 use super::client::Clients;
 use super::error::{Refusal, RegistryError, RequestLine, is_temporary};
 use super::pace::{Observed, Pace};
 use super::url::{check_given, same_origin};
 use super::wire::read_refusal;
+use super::{Retry, Settings};
 use crate::model::Host;
 
 /// The longest that a registry may make one request wait, all its askings together.
@@ -94,6 +94,30 @@ impl Failure {
     pub(super) fn last(error: RegistryError) -> Failure {
         Failure { is_final: true, ..Failure::from(error) }
     }
+
+    /// How long the server asks us to wait, if that is any time at all.
+    fn wait_asked(&self) -> Option<Duration> {
+        self.asked.filter(|wait| !wait.is_zero())
+    }
+}
+
+impl Retry {
+    /// How long to wait after try `number`, of which `failure` came; `None` if that was the last.
+    ///
+    /// `left` is what is left of our own time, and `patience` what is left for waits that the
+    /// server asks for.
+    fn wait_after(&self, number: u32, failure: &Failure, left: Duration, patience: Duration) -> Option<Duration> {
+        if failure.is_final || number >= self.attempts || left.is_zero() {
+            return None;
+        }
+        match failure.wait_asked() {
+            Some(asked) => (asked <= patience).then_some(asked),
+            None => {
+                let wait = self.pause(number, matches!(*failure.error, RegistryError::RateLimited { .. }));
+                (wait < left).then_some(wait)
+            }
+        }
+    }
 }
 
 /// A complete answer.
@@ -104,6 +128,8 @@ pub(super) struct Answer {
     pub(super) body: Bytes,
     /// The URL that answered, after redirects.
     pub(super) url: Url,
+    /// Whether the registry itself answered, and no redirect led away from it on the way.
+    pub(super) is_home: bool,
 }
 
 /// The time that one request may take, over all its tries.
@@ -120,10 +146,6 @@ impl Budget {
 
     fn left(&self) -> Duration {
         *self.left.lock().expect("no panic happens while it is held")
-    }
-
-    fn is_spent(&self) -> bool {
-        self.left().is_zero()
     }
 
     fn spend(&self, time: Duration) {
@@ -143,7 +165,7 @@ impl Budget {
         let result = tokio::time::timeout(allowed, work).await;
         self.spend(started.elapsed());
         result.unwrap_or_else(|_| {
-            let after = if self.is_spent() { self.whole } else { allowed };
+            let after = if self.left().is_zero() { self.whole } else { allowed };
             let after = Duration::from_millis(u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
             Err(RegistryError::TimedOut { request: line(), after }.into())
         })
@@ -212,24 +234,21 @@ impl Wire {
     where
         F: Future<Output = Result<T, Failure>>,
     {
-        let retry = self.settings.retry;
         let mut patience = LONGEST_WAIT;
         for number in 1.. {
-            let Failure { error, asked, is_final } = match attempt().await {
+            let failure = match attempt().await {
                 Ok(value) => return Ok(value),
                 Err(failure) => failure,
             };
-            let asked = asked.filter(|wait| !wait.is_zero());
-            let wait =
-                asked.unwrap_or_else(|| retry.pause(number, matches!(*error, RegistryError::RateLimited { .. })));
-            let has_time = if asked.is_some() { wait <= patience } else { wait < budget.left() };
-            if is_final || number >= retry.attempts || !has_time || budget.is_spent() || !may_repeat(&error) {
-                return Err(*error);
-            }
-            match asked {
+            let wait = match self.settings.retry.wait_after(number, &failure, budget.left(), patience) {
+                Some(wait) if may_repeat(&failure.error) => wait,
+                _ => return Err(*failure.error),
+            };
+            match failure.wait_asked() {
                 Some(_) => patience -= wait,
                 None => budget.spend(wait),
             }
+            let error = failure.error;
             if wait >= NOTABLE_WAIT {
                 tracing::warn!(waits_ms = wait.as_millis(), attempt = number, "{error}; trying again in {wait:.0?}");
             } else {
@@ -268,22 +287,21 @@ impl Wire {
         let mut pass = self.auth.pass(self, counter, call).await.map_err(Failure::last)?;
         let mut answer = self.follow_within(budget, counter, call, pass.authorization()).await?;
 
-        if answer.status == StatusCode::UNAUTHORIZED && same_origin(&answer.url, &self.base) {
+        if answer.status == StatusCode::UNAUTHORIZED && answer.is_home {
             let is_better = self.auth.improve(self, counter, call, &answer, &mut pass).await.map_err(Failure::last)?;
             if is_better {
                 answer = self.follow_within(budget, counter, call, pass.authorization()).await?;
             }
         }
-        self.auth.learn(self, call, pass, &answer).await.map_err(Failure::last)?;
+        self.auth.learn(call, pass, &answer).await.map_err(Failure::last)?;
         self.judge(call, answer)
     }
 
     fn judge(&self, call: &Call<'_>, answer: Answer) -> Result<Answer, Failure> {
         let request = call.line();
         let refusal = read_refusal(&answer);
-        let is_own = same_origin(&answer.url, &self.base);
         let error = match answer.status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if !is_own => {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if !answer.is_home => {
                 RegistryError::StorageRefused { request, refusal }
             }
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if !is_immutable(&refusal) => {
@@ -295,7 +313,7 @@ impl Wire {
             _ => return Ok(answer),
         };
         let asked = retry_after(&answer.headers, SystemTime::now()).filter(|_| error.may_pass());
-        if let Some(wait) = asked.filter(|_| is_own) {
+        if let Some(wait) = asked.filter(|_| answer.is_home) {
             self.keep_quiet(wait);
         }
         Err(Failure { asked, ..Failure::from(error) })
@@ -327,7 +345,7 @@ impl Wire {
         for _ in 0..=MOST_REDIRECTS {
             let answer = self.exchange(counter, call, url.clone(), authorization.filter(|_| at_home)).await?;
             let Some(location) = redirection(&answer) else {
-                return Ok(answer);
+                return Ok(Answer { is_home: at_home, ..answer });
             };
             let refused = |target: String, why| RegistryError::RedirectRefused { request: call.line(), target, why };
             let target = url.join(&location).map_err(|_| refused("nowhere".to_owned(), "that is not a URL"))?;
@@ -436,7 +454,7 @@ async fn read(
             break;
         }
     }
-    Ok(Answer { status, headers, body: body.freeze(), url: url.clone() })
+    Ok(Answer { status, headers, body: body.freeze(), url: url.clone(), is_home: true })
 }
 
 fn redirection(answer: &Answer) -> Option<String> {
@@ -464,10 +482,13 @@ fn failure(line: &RequestLine, error: reqwest::Error) -> RegistryError {
 
 /// Whether TLS itself failed, which no repetition mends.
 fn is_about_trust(error: &reqwest::Error) -> bool {
-    std::iter::successors(std::error::Error::source(error), |e| e.source()).any(|cause| {
-        let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        inner.is_some_and(|inner| inner.is::<rustls::Error>()) || cause.is::<rustls::Error>()
-    })
+    std::iter::successors(std::error::Error::source(error), |e| e.source()).any(is_tls_error)
+}
+
+/// TLS errors travel inside I/O errors, sometimes one within another.
+fn is_tls_error(error: &(dyn std::error::Error + 'static)) -> bool {
+    let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    error.is::<rustls::Error>() || inner.is_some_and(|inner| is_tls_error(inner))
 }
 
 /// Whether a refusal means that the tag must not change; every registry has its own way of saying.
@@ -496,6 +517,16 @@ pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Durati
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn no_text_asks_for_more_than_an_hour(text in r"[ -~]{0,40}|[0-9]{1,40}|(Sun, )?[0-9]{2} Nov 9999 [0-9:]{8} GMT") {
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_str(&text).expect("a header"))]);
+            let wait = retry_after(&headers, SystemTime::UNIX_EPOCH);
+            prop_assert!(wait.unwrap_or_default() <= LONGEST_WAIT);
+        }
+    }
 
     #[test]
     fn a_registry_may_ask_for_a_wait_in_seconds_or_by_date_but_not_for_ever() {
@@ -512,6 +543,27 @@ mod tests {
         assert_eq!(wait("-5"), None);
         assert_eq!(wait("soon"), None);
         assert_eq!(retry_after(&HeaderMap::new(), now), None);
+    }
+
+    #[test]
+    fn a_registry_may_ask_for_an_hour_and_not_for_an_hour_after_every_try() {
+        let retry = Retry { first: Duration::from_millis(100), ..Retry::default() };
+        let request = RequestLine::new(&Method::GET, &"https://r.example.com/v2/".parse().expect("a URL"));
+        let secs = Duration::from_secs;
+        let failure = |asked| Failure {
+            asked,
+            ..Failure::from(RegistryError::Unreachable { request: request.clone(), cause: String::new() })
+        };
+        let hour = failure(Some(secs(3600)));
+        assert_eq!(retry.wait_after(1, &hour, secs(1), LONGEST_WAIT), Some(secs(3600)), "it is not our time");
+        assert_eq!(retry.wait_after(2, &hour, secs(1), Duration::ZERO), None);
+        assert_eq!(retry.wait_after(5, &failure(Some(secs(1))), secs(1), LONGEST_WAIT), None, "five tries were made");
+        assert_eq!(retry.wait_after(1, &hour, Duration::ZERO, LONGEST_WAIT), None, "our own time is up");
+
+        for asked in [None, Some(Duration::ZERO)] {
+            let wait = retry.wait_after(1, &failure(asked), secs(9), LONGEST_WAIT).expect("another try");
+            assert!(wait <= Duration::from_millis(100), "{wait:?}");
+        }
     }
 
     #[test]

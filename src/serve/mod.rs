@@ -1,3 +1,253 @@
-//! The long-running process: deliveries and polls in, published tags out.
+//! The long-running process: deliveries and scans in, published tags out.
+//!
+//! A delivery is stored before it is answered; everything else follows from what is stored. Start
+//! and recovery are the same path.
 
+mod admin;
+mod gate;
+mod hooks;
+mod metrics;
+mod notify;
+mod places;
+mod scan;
 pub mod settings;
+mod setup;
+mod worker;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use axum::Router;
+use axum_server::Handle;
+use hyper_util::rt::TokioTimer;
+use tokio::sync::{Mutex, Notify, Semaphore, mpsc};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::model::{Repository, Tag};
+use crate::registry::RegistryError;
+use crate::store::{Store, StoreError, Trigger, Wake};
+use metrics::Metrics;
+use notify::Notice;
+use places::Places;
+use settings::Settings;
+use setup::Setup;
+
+/// How long requests and jobs may take to end once the process was told to stop.
+const GRACE: Duration = Duration::from_secs(20);
+/// How long a sender may take for its headers, and may be silent between two requests.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the database may take to write what is left at the end.
+const CLOSING: Duration = Duration::from_secs(2);
+/// How much of bodies that are still to be answered is kept in memory.
+const BODIES_BYTES: usize = 64 * 1024 * 1024;
+
+/// What all parts of the service share.
+pub(crate) struct App {
+    store: Store,
+    metrics: Metrics,
+    setup: RwLock<Arc<Setup>>,
+    reloaded: Notify,
+    notices: mpsc::Sender<Notice>,
+    /// A permit for each byte of a body in memory.
+    bodies: Arc<Semaphore>,
+    /// When it was last tried whether something can be stored, and what came of it.
+    readiness: Mutex<Option<(Instant, Result<(), StoreError>)>>,
+}
+
+impl App {
+    fn setup(&self) -> Arc<Setup> {
+        self.setup.read().expect("no panic happens while it is held").clone()
+    }
+
+    async fn reloaded(&self) {
+        self.reloaded.notified().await;
+    }
+
+    fn tell(&self, notices: Vec<Notice>) {
+        for notice in notices {
+            if self.notices.try_send(notice).is_err() {
+                self.metrics.told("dropped");
+            }
+        }
+    }
+}
+
+/// A wake-up that waits for nothing.
+fn wake_now(repository: Repository, tag: Tag, trigger: Trigger) -> Wake {
+    let (quiet, longest) = (Duration::ZERO, Duration::ZERO);
+    Wake { repository, tag, trigger, quiet, longest, hint: None, event_id: None }
+}
+
+/// The service could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The database cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A registry's settings cannot be used.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// An address cannot be listened on.
+    #[error("{address} cannot be listened on")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A listener broke.
+    #[error("a listener broke")]
+    Listener(#[source] io::Error),
+}
+
+/// A service that holds its database and its ports, and serves when it is run.
+pub struct Service {
+    app: Arc<App>,
+    notices: mpsc::Receiver<Notice>,
+    listen: TcpListener,
+    admin: TcpListener,
+}
+
+impl Service {
+    /// Opens the database and both ports; nothing is answered yet.
+    ///
+    /// # Errors
+    ///
+    /// [`ServeError`]: which of them cannot be had.
+    pub async fn start(settings: Settings) -> Result<Service, ServeError> {
+        let metrics = Metrics::new();
+        let (listen, admin) = (bind(settings.listen)?, bind(settings.admin)?);
+        let store = Store::open(&settings.database).await?;
+        let setup = RwLock::new(Arc::new(Setup::new(settings, &metrics)?));
+        let (sender, notices) = notify::queue();
+        let app = Arc::new(App {
+            store,
+            metrics,
+            setup,
+            reloaded: Notify::new(),
+            notices: sender,
+            bodies: Arc::new(Semaphore::new(BODIES_BYTES)),
+            readiness: Mutex::default(),
+        });
+        Ok(Service { app, notices, listen, admin })
+    }
+
+    /// The address that deliveries are taken on.
+    pub fn listen(&self) -> io::Result<SocketAddr> {
+        self.listen.local_addr()
+    }
+
+    /// The address of the page, the API and the metrics.
+    pub fn admin(&self) -> io::Result<SocketAddr> {
+        self.admin.local_addr()
+    }
+
+    /// What replaces the settings of the running service.
+    pub fn reloader(&self) -> Reloader {
+        Reloader { app: self.app.clone() }
+    }
+
+    /// Serves until `stop`: then no connection is taken any more, jobs that run come to an end,
+    /// and the leases of those that do not are given back by the next start.
+    ///
+    /// # Errors
+    ///
+    /// [`ServeError::Listener`]: a listener broke.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), ServeError> {
+        let Service { app, notices, listen, admin } = self;
+        let handle = Handle::new();
+        let hooks = listener(listen, hooks::router(app.clone()), handle.clone(), Places::for_deliveries());
+        let admin = listener(admin, admin::router(app.clone()), handle.clone(), Places::for_operators());
+        let mut listeners = tokio::spawn(async { tokio::try_join!(hooks, admin) });
+        let worker = tokio::spawn(worker::run(app.clone(), stop.clone()));
+        let scan = tokio::spawn(scan::run(app.clone(), stop.clone()));
+        let upkeep = tokio::spawn(upkeep(app.clone(), stop.clone()));
+        let telling = tokio::spawn(notify::run(app.clone(), notices));
+
+        let broken = tokio::select! {
+            () = stop.cancelled() => None,
+            ended = &mut listeners => Some(ended.map_err(io::Error::other).and_then(|ended| ended)),
+        };
+        tracing::info!("Stopping");
+        stop.cancel();
+        handle.graceful_shutdown(Some(Duration::from_secs(5)));
+        let ended = async {
+            if broken.is_none() {
+                let _ = listeners.await;
+            }
+            (scan.await, upkeep.await, worker.await)
+        };
+        if tokio::time::timeout(GRACE, ended).await.is_err() {
+            tracing::warn!("Jobs that did not end in {} s go on after the next start", GRACE.as_secs());
+        }
+        telling.abort();
+        if tokio::time::timeout(CLOSING, app.store.close()).await.is_err() {
+            tracing::warn!(
+                "The database was not closed in {} s; nothing that was acknowledged is lost",
+                CLOSING.as_secs()
+            );
+        }
+        match broken {
+            Some(Err(error)) => Err(ServeError::Listener(error)),
+            Some(Ok(_)) | None => Ok(()),
+        }
+    }
+}
+
+/// Replaces the settings of a running service.
+pub struct Reloader {
+    app: Arc<App>,
+}
+
+impl Reloader {
+    /// Takes new settings; addresses and the database stay as they are until a restart.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::Settings`]: they cannot be used; the old ones stay.
+    pub fn replace(&self, settings: Settings) -> Result<(), RegistryError> {
+        let setup = Arc::new(Setup::new(settings, &self.app.metrics)?);
+        *self.app.setup.write().expect("no panic happens while it is held") = setup;
+        // Kept for a scan that is not waiting just now.
+        self.app.reloaded.notify_one();
+        Ok(())
+    }
+
+    /// Counts a file that could not be used.
+    pub fn refused(&self) {
+        self.app.metrics.reload_failed();
+    }
+}
+
+fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
+    let listen = |source| ServeError::Listen { address, source };
+    let listener = TcpListener::bind(address).map_err(listen)?;
+    listener.set_nonblocking(true).map_err(listen)?;
+    Ok(listener)
+}
+
+/// HTTP/1 only: while it is being found out which version a silent client speaks, no time-out counts.
+async fn listener(listener: TcpListener, router: Router, handle: Handle<SocketAddr>, places: Places) -> io::Result<()> {
+    let mut server = axum_server::from_tcp(listener)?.http1_only().handle(handle).acceptor(places);
+    server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(64 * 1024);
+    server.serve(router.into_make_service()).await
+}
+
+/// Forgets what is older than the journal is kept.
+async fn upkeep(app: Arc<App>, stop: CancellationToken) {
+    loop {
+        let days = app.setup().settings.journal_days;
+        match app.store.forget_before(days).await {
+            Ok(0) => {}
+            Ok(forgotten) => tracing::info!(forgotten, "Forgot journal entries older than {days} days"),
+            Err(error) => tracing::error!("Old journal entries could not be forgotten: {error}"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_secs(3600)) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}

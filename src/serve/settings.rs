@@ -3,7 +3,6 @@
 //! Reading the file is left to the command line. Here is which rule is about which tag, so that
 //! deliveries, scans and requests all get the same answer.
 
-mod format;
 pub mod glob;
 
 use std::collections::BTreeMap;
@@ -19,7 +18,7 @@ use crate::look::Scope;
 use crate::model::{ArchTag, Host, Job, Pattern, Repository, Tag, Words};
 use crate::plan::Policy;
 use crate::registry;
-pub use format::Format;
+pub use crate::webhook::Format;
 pub use glob::Glob;
 
 pub use crate::registry::Rate;

@@ -56,7 +56,7 @@ pub enum StoreError {
         /// The schema in the file.
         found: i64,
         /// The latest schema known here.
-        known: i64,
+        known: usize,
     },
     /// The file is another program's database.
     #[error("`{}` is a database of another program", path.display())]

@@ -155,6 +155,11 @@ impl Store {
         self.database.index(id).await
     }
 
+    /// The repositories of which there are jobs or entries: those that somebody told of by now.
+    pub async fn repositories(&self) -> Result<Vec<Repository>, StoreError> {
+        self.database.repositories().await
+    }
+
     /// Forgets entries and facts older than this, and jobs that were held or given up and not woken
     /// since. What [`Store::last_published`] answers is never forgotten. Returns how many entries
     /// of the journal are gone.

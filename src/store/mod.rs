@@ -50,6 +50,15 @@ impl Store {
         Changes { seen: self.database.changes() }
     }
 
+    /// Proves that something can be stored now, by writing what is there already.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Store::accept`], and as soon.
+    pub async fn assert_writable(&self) -> Result<(), StoreError> {
+        self.database.assert_writable().await
+    }
+
     /// Stores what is under way, then closes the file. Every later call on any handle fails with
     /// [`StoreError::Closed`].
     pub async fn close(&self) {

@@ -1,13 +1,29 @@
 //! Stories against a registry over real HTTP: one test binary, since each links again.
 
+#![recursion_limit = "256"]
+
 mod auth;
 mod cli;
+mod config;
 mod demo;
+mod faults;
+mod hook;
 mod images;
+mod listing;
+mod network;
 mod publish;
 mod real;
 mod report;
+mod rounds;
+mod secrets;
+mod serve_intake;
+mod serve_intake_life;
+mod serve_story;
+mod serve_story_faults;
+mod serve_story_journal;
+mod store;
 mod support;
 mod tags;
 mod tidy;
+mod trust;
 mod waiting;

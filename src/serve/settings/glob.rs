@@ -56,6 +56,7 @@ impl Glob {
                     example.push_str(filler);
                 }
                 '?' => example.extend(filler.chars().next()),
+                '[' if matches!(rest.peek(), Some('!' | '^')) => return None,
                 '[' => {
                     example.extend(rest.next());
                     while rest.next().is_some_and(|c| c != ']') {}

@@ -86,11 +86,9 @@ fn path_of(address: &str) -> Result<PathBuf, StoreError> {
 }
 
 fn take(path: PathBuf) -> Result<(DatabaseFile, File), StoreError> {
-    let folder = match path.parent() {
-        Some(folder) if folder != Path::new("") => folder.to_owned(),
-        _ => PathBuf::from("."),
-    };
-    refuse_network(&path, &folder)?;
+    let path = one_name(&path).map_err(|error| unusable(&path, error))?;
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    refuse_network(&path, folder)?;
     let lock_path = PathBuf::from(format!("{}.lock", path.display()));
     let lock = open(&lock_path)?;
     match lock.try_lock() {
@@ -101,8 +99,16 @@ fn take(path: PathBuf) -> Result<(DatabaseFile, File), StoreError> {
     let made = open(&path)?;
     let found = made.metadata().map_err(|error| unusable(&path, error))?;
     // The names of both files, before anything is acknowledged.
-    File::open(&folder).and_then(|folder| folder.sync_all()).map_err(|error| unusable(&folder, error))?;
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| unusable(folder, error))?;
     Ok((DatabaseFile { path, device: found.dev(), inode: found.ino() }, lock))
+}
+
+/// The one name that a file has, whatever links lead to it, so that there is one lock. The file is
+/// not opened for it: closing it would end the locks of a store that this process has there.
+fn one_name(path: &Path) -> io::Result<PathBuf> {
+    let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+    let name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?;
+    path.canonicalize().or_else(|_| Ok(folder.canonicalize()?.join(name)))
 }
 
 fn open(path: &Path) -> Result<File, StoreError> {
@@ -122,10 +128,8 @@ fn unusable(path: &Path, error: io::Error) -> StoreError {
 
 /// Where the kernel does not tell (no `/proc`), the file system is taken to be a local one.
 fn refuse_network(path: &Path, folder: &Path) -> Result<(), StoreError> {
-    let (Ok(mounts), Ok(folder)) = (std::fs::read_to_string("/proc/self/mountinfo"), folder.canonicalize()) else {
-        return Ok(());
-    };
-    match file_system(&mounts, &folder).filter(|kind| NETWORK.contains(kind)) {
+    let Ok(mounts) = std::fs::read_to_string("/proc/self/mountinfo") else { return Ok(()) };
+    match file_system(&mounts, folder).filter(|kind| NETWORK.contains(kind)) {
         Some(kind) => Err(StoreError::Network { path: path.to_owned(), kind: kind.to_owned() }),
         None => Ok(()),
     }

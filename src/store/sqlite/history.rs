@@ -41,6 +41,8 @@ const LAST_PUBLISHED: &str =
 
 const INDEX: &str = "SELECT media_type, index_bytes FROM journal WHERE id = ?1 AND media_type IS NOT NULL";
 
+const REPOSITORIES: &str = "SELECT repository FROM job UNION SELECT repository FROM journal";
+
 /// A few at a time, so that deliveries need not wait long. The newest publication of a tag stays.
 const FORGET: &str = concat!(
     "DELETE FROM journal WHERE id IN (
@@ -163,6 +165,13 @@ impl Database {
         let mut db = self.reader(request).await?;
         let found = sqlx::query(INDEX).bind(id).fetch_optional(&mut *db).await.map_err(self.failed(request))?;
         found.as_ref().map(rows::index).transpose().map_err(self.failed(request))
+    }
+
+    pub(crate) async fn repositories(&self) -> Result<Vec<Repository>, StoreError> {
+        let request = "list repositories";
+        let mut db = self.reader(request).await?;
+        let names = sqlx::query_scalar::<_, String>(REPOSITORIES).fetch_all(&mut *db).await;
+        Ok(names.map_err(self.failed(request))?.iter().filter_map(|name| name.parse().ok()).collect())
     }
 
     pub(crate) async fn forget_before(&self, days: u32) -> Result<u64, StoreError> {

@@ -20,7 +20,7 @@ macro_rules! jobs {
     };
 }
 
-const ACTIVE: &str = jobs!("due_at IS NOT NULL ORDER BY due_at, id LIMIT ?2");
+const ACTIVE: &str = jobs!("due_at IS NOT NULL ORDER BY due_at LIMIT ?2");
 const TROUBLED: &str = jobs!("trouble IS NOT NULL ORDER BY troubled_at DESC, id DESC LIMIT ?2");
 const ONE: &str = jobs!("repository = ?2 AND tag = ?3");
 

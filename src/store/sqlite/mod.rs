@@ -46,6 +46,8 @@ const WAKES_UNDER_WAY: u32 = 65_536;
 const KEPT_BODY_BYTES: usize = 64 * 1024;
 /// How long texts from elsewhere may be.
 const LONGEST_REASON: usize = 2000;
+/// How much of a sender's name for an event is kept.
+const LONGEST_EVENT_ID: usize = 200;
 
 /// One database file, open.
 #[derive(Debug)]
@@ -105,6 +107,11 @@ impl Database {
             body: body[..body.len().min(KEPT_BODY_BYTES)].to_vec(),
         };
         tokio::time::timeout(DELIVERY_TIME, self.deliver(unusable)).await.unwrap_or(Err(StoreError::Slow))
+    }
+
+    pub(super) async fn assert_writable(&self) -> Result<(), StoreError> {
+        let written = self.write("store anything", |db| Box::pin(open::mark(db)));
+        tokio::time::timeout(DELIVERY_TIME, written).await.unwrap_or(Err(StoreError::Slow))
     }
 
     /// Hands a delivery to the writing task and waits for its commit.

@@ -26,9 +26,11 @@ const OLDEST_SQLITE: [u32; 3] = [3, 51, 3];
 const BUSY: Duration = Duration::from_millis(1500);
 
 /// `FULL`, since in a write-ahead log anything less may lose the last commits with the power.
-/// The log is copied into the file, and cut, every 1000 pages.
+/// The log is copied into the file, and cut, every 1000 pages. Nothing goes to a folder for
+/// temporary files: a container may have none.
 const SETTINGS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
-    PRAGMA wal_autocheckpoint = 1000; PRAGMA journal_size_limit = 16777216; PRAGMA trusted_schema = OFF;";
+    PRAGMA wal_autocheckpoint = 1000; PRAGMA journal_size_limit = 16777216; PRAGMA temp_store = MEMORY;
+    PRAGMA trusted_schema = OFF;";
 
 /// Opens a file for the first time in this process: checks that it is ours and sound, and brings
 /// it to the newest schema. A file that is refused is not changed.
@@ -38,7 +40,10 @@ pub(super) async fn first(file: &DatabaseFile) -> Result<SqliteConnection, Store
     assert_version(&mut db).await.map_err(failed("ask for the version of SQLite"))?;
     let found = check(file, &mut db).await?;
     settle(&mut db).await.map_err(failed("set up the database"))?;
-    writer::commit(&mut db, |db| Box::pin(migrate(db, found))).await.map_err(failed("bring the schema up to date"))?;
+    if found < SCHEMAS.len() {
+        let migrated = writer::commit(&mut db, |db| Box::pin(migrate(db, found))).await;
+        migrated.map_err(failed("bring the schema up to date"))?;
+    }
     Ok(db)
 }
 
@@ -55,7 +60,9 @@ pub(super) fn readers(file: &DatabaseFile) -> SqlitePool {
         .max_connections(3)
         .acquire_timeout(Duration::from_secs(5))
         .test_before_acquire(false)
-        .connect_lazy_with(options(file).read_only(true).busy_timeout(Duration::from_secs(5)))
+        .connect_lazy_with(
+            options(file).read_only(true).busy_timeout(Duration::from_secs(5)).pragma("temp_store", "MEMORY"),
+        )
 }
 
 fn options(file: &DatabaseFile) -> SqliteConnectOptions {
@@ -87,7 +94,7 @@ async fn assert_version(db: &mut SqliteConnection) -> sqlx::Result<()> {
 }
 
 /// The schema's version in a file that is ours and sound; 0 for an empty one.
-async fn check(file: &DatabaseFile, db: &mut SqliteConnection) -> Result<i64, StoreError> {
+async fn check(file: &DatabaseFile, db: &mut SqliteConnection) -> Result<usize, StoreError> {
     let failed = |error| file.failure("check the database", error);
     let path = || file.path.clone();
     let application: i64 = one(db, "PRAGMA application_id").await.map_err(failed)?;
@@ -97,23 +104,26 @@ async fn check(file: &DatabaseFile, db: &mut SqliteConnection) -> Result<i64, St
     if application != APPLICATION && !is_empty {
         return Err(StoreError::Foreign { path: path() });
     }
-    let known = SCHEMAS.len() as i64;
-    if version > known {
-        return Err(StoreError::Newer { path: path(), found: version, known });
-    }
+    let Some(schema) = usize::try_from(version).ok().filter(|version| *version <= SCHEMAS.len()) else {
+        return Err(StoreError::Newer { path: path(), found: version, known: SCHEMAS.len() });
+    };
     let detail: String = one(db, "PRAGMA quick_check(1)").await.map_err(failed)?;
     match detail == "ok" {
-        true => Ok(version),
+        true => Ok(schema),
         false => Err(StoreError::Corrupt { path: path(), detail }),
     }
 }
 
 /// In the caller's transaction: a crash in it leaves the old schema.
-async fn migrate(db: &mut SqliteConnection, found: i64) -> sqlx::Result<()> {
-    let missing = SCHEMAS.iter().skip(usize::try_from(found).unwrap_or_default());
-    for schema in missing {
+async fn migrate(db: &mut SqliteConnection, found: usize) -> sqlx::Result<()> {
+    for schema in &SCHEMAS[found..] {
         sqlx::raw_sql(*schema).execute(&mut *db).await?;
     }
+    mark(db).await
+}
+
+/// Marks the file as ours and of the newest schema. A file that is already is written all the same.
+pub(super) async fn mark(db: &mut SqliteConnection) -> sqlx::Result<()> {
     let marks = format!("PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {};", SCHEMAS.len());
     sqlx::raw_sql(sqlx::AssertSqlSafe(marks)).execute(&mut *db).await?;
     Ok(())

@@ -12,13 +12,16 @@ use super::{Database, LONGEST_REASON, history, millis, rows};
 use crate::model::Host;
 use crate::model::text::clean;
 
-/// Whether a job's time has come. A time set more than 5 s in the future was set before the clock
-/// stepped back: nobody can say how long is left, so the job is due.
-macro_rules! is_due {
+/// Times set more than 5 s in the future were set before the clock stepped back.
+macro_rules! is_of_another_time {
     () => {
-        concat!("(due_at <= ", now!(), " OR set_at > ", now!(), " + 5000)")
+        concat!("due_at IS NOT NULL AND set_at > ", now!(), " + 5000")
     };
 }
+
+/// Nobody can say how long such a job still had to wait, so it is due.
+const FOLLOW_CLOCK: &str =
+    concat!("UPDATE job SET due_at = ", now!(), ", set_at = ", now!(), " WHERE ", is_of_another_time!());
 
 /// Which jobs may be claimed: those without a lease (?1), at registries that are not busy (?2).
 macro_rules! is_free {
@@ -39,19 +42,20 @@ const CLAIM: &str = concat!(
          hints = '{}'
      WHERE id = (SELECT id FROM job WHERE ",
     is_free!(),
-    " AND ",
-    is_due!(),
-    " ORDER BY due_at, id LIMIT 1)
+    " AND due_at <= ",
+    now!(),
+    " ORDER BY due_at LIMIT 1)
      RETURNING *"
 );
 
 const NEXT_DUE: &str = concat!(
-    "SELECT min(CASE WHEN ",
-    is_due!(),
-    " THEN 0 ELSE due_at - ",
+    "SELECT CASE WHEN EXISTS (SELECT 1 FROM job WHERE ",
+    is_of_another_time!(),
+    ") THEN 0 ELSE (SELECT max(due_at - ",
     now!(),
-    " END) AS next_due FROM job WHERE ",
-    is_free!()
+    ", 0) FROM job WHERE ",
+    is_free!(),
+    " ORDER BY due_at LIMIT 1) END AS next_due"
 );
 
 /// The fence: the row is there with this generation, or the lease was lost.
@@ -91,6 +95,7 @@ impl Database {
             "claim a job",
             move |db| {
                 Box::pin(async move {
+                    sqlx::query(FOLLOW_CLOCK).execute(&mut *db).await?;
                     let row = sqlx::query(CLAIM).bind(leases.ids()).bind(busy).fetch_optional(db).await?;
                     row.as_ref().map(rows::claimed).transpose()
                 })

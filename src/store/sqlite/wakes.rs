@@ -6,8 +6,9 @@ use serde::Serialize;
 use sqlx::SqliteConnection;
 
 use super::super::inbox::Wake;
-use super::millis;
 use super::writer::What;
+use super::{LONGEST_EVENT_ID, millis};
+use crate::model::text::clean;
 use crate::model::{Digest, Repository, Tag};
 
 /// How many unusable deliveries are kept.
@@ -104,7 +105,7 @@ impl Merged {
             longest_ms: millis(longest),
             wakes: 1,
             cause: trigger.to_string(),
-            event_id,
+            event_id: event_id.map(|id| clean(&id, LONGEST_EVENT_ID)),
             hints: hint.into_iter().collect(),
         };
         match self.places.get(&(repository.clone(), tag.clone())) {

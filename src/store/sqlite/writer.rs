@@ -77,6 +77,8 @@ pub(super) async fn run(
         for work in works {
             work(&mut desk).await;
         }
+        // Whoever was answered and has more goes into the next commit, not into the one after it.
+        tokio::task::yield_now().await;
     }
     desk.drop_connection().await;
     drop(lock);

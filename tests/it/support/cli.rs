@@ -89,6 +89,12 @@ impl Cli {
         self
     }
 
+    /// More arguments.
+    pub fn args(mut self, arguments: &[&str]) -> Cli {
+        self.arguments.extend(arguments.iter().map(OsString::from));
+        self
+    }
+
     /// A variable of the environment; `HOME` and `PATH` can be set too.
     pub fn env(mut self, name: &str, value: impl Into<OsString>) -> Cli {
         self.variables.push((name.into(), value.into()));
@@ -185,6 +191,11 @@ impl Running {
         let id = self.child.id().expect("the program still runs").to_string();
         let status = Command::new("kill").args(["-s", name, &id]).status().await;
         assert!(status.expect("`kill` starts").success(), "could not send {name} to {id}");
+    }
+
+    /// The number of its process.
+    pub fn id(&self) -> u32 {
+        self.child.id().expect("the program still runs")
     }
 
     /// What it wrote to its standard output so far.

@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -88,21 +89,19 @@ impl RealRegistry {
             path("storage").display(),
         );
         std::fs::write(path("config.yml"), config).expect("a configuration");
-        let output = File::create(path("log")).expect("a log file");
-        let child = Command::new(PROGRAM)
-            .args(["serve".as_ref(), path("config.yml").as_os_str()])
-            .env_clear()
-            .env("OTEL_TRACES_EXPORTER", "none")
-            .current_dir(directory.path())
-            .stdin(Stdio::null())
-            .stdout(output.try_clone().expect("a second handle"))
-            .stderr(output)
-            .spawn()
-            .unwrap_or_else(|error| panic!("could not start {PROGRAM}: {error}; install `docker-registry`"));
+        let child = spawn(directory.path());
         let client = Client::builder().no_proxy().build().expect("an HTTP client");
         let pushes = AtomicUsize::new(0);
         let mut registry = RealRegistry { child, host, client, has_password, pushes, directory };
         registry.is_up().await.then_some(registry)
+    }
+
+    /// Ends it at once, and starts it again as it was: what it had not told by then is lost.
+    pub async fn restart(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        self.child = spawn(self.directory.path());
+        assert!(self.is_up().await, "{PROGRAM} lost its port\n{}", self.log());
     }
 
     /// Waits until it answers; false if it could not have its port.
@@ -253,7 +252,23 @@ pub async fn skopeo(arguments: &[&str]) -> Ran {
     Cli::program("skopeo", arguments).run().await
 }
 
-fn free_address() -> String {
+/// Starts it with the configuration in this directory; its log goes there, too.
+fn spawn(directory: &Path) -> Child {
+    let output = File::options().create(true).append(true).open(directory.join("log")).expect("a log file");
+    Command::new(PROGRAM)
+        .args(["serve".as_ref(), directory.join("config.yml").as_os_str()])
+        .env_clear()
+        .env("OTEL_TRACES_EXPORTER", "none")
+        .current_dir(directory)
+        .stdin(Stdio::null())
+        .stdout(output.try_clone().expect("a second handle"))
+        .stderr(output)
+        .spawn()
+        .unwrap_or_else(|error| panic!("could not start {PROGRAM}: {error}; install `docker-registry`"))
+}
+
+/// A loopback address that nobody listens on at this moment.
+pub fn free_address() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free loopback port");
     listener.local_addr().expect("a bound listener has an address").to_string()
 }

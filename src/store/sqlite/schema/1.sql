@@ -25,7 +25,8 @@ CREATE TABLE job (
     troubled_at     INTEGER,
     UNIQUE (repository, tag)
 ) STRICT;
-CREATE INDEX job_due ON job (due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX job_due ON job (due_at, host) WHERE due_at IS NOT NULL;
+CREATE INDEX job_set ON job (set_at) WHERE due_at IS NOT NULL;
 
 CREATE TABLE quarantined (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,

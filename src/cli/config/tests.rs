@@ -1,0 +1,605 @@
+//! One story for every way in which a configuration can be wrong, and some in which it is right.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use secrecy::ExposeSecret as _;
+
+use super::section::{HOOK, NOTIFY, REGISTRY, REPOSITORY, TOP};
+use super::*;
+use crate::model::{Repository, Tag};
+use crate::registry::credentials::Environment;
+use crate::serve::settings::{Proof, Rate};
+
+const ONE_RULE: &str = "[[repository]]\nregistry = \"registry.example.com\"\nname = \"acme/*\"\n";
+const PEM: &str = "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----\n";
+
+/// Loads `text` as `onetag.toml` in a folder with a few files and variables.
+fn read(text: &str, reader: Reader<'_>) -> Result<Loaded, Invalid> {
+    let variable = |name: &str| match name {
+        "EMPTY" => Some(String::new()),
+        "SHORT" => Some("hunter2".to_owned()),
+        "SPACED" => Some(" correct-horse-battery-staple".to_owned()),
+        name if name.starts_with("MISSING") => None,
+        _ => Some("correct-horse-battery-staple".to_owned()),
+    };
+    let file = |path: &Path| {
+        let is_readable_by_others = path.ends_with("public");
+        let bytes = match path.to_str().unwrap_or("") {
+            "/etc/onetag/onetag.toml" => text.as_bytes().to_vec(),
+            "/etc/onetag/crlf" => b"correct-horse-battery-staple\r\n".to_vec(),
+            "/etc/onetag/two" => b"correct-horse-battery-staple\n\n".to_vec(),
+            "/etc/onetag/binary" => b"\xff\xfe".to_vec(),
+            path if path.ends_with("keys.json") => br#"{"keys": []}"#.to_vec(),
+            path if path.ends_with("pem") || path.ends_with("key") => PEM.into(),
+            path if path.contains("missing") => return Err(io::Error::from(io::ErrorKind::NotFound)),
+            _ => b"correct-horse-battery-staple\n".to_vec(),
+        };
+        Ok(File { bytes, is_readable_by_others })
+    };
+    let world = World { variable: &variable, file: &file, logins: Environment::default() };
+    load(Path::new("/etc/onetag/onetag.toml"), reader, &world)
+}
+
+fn settings(text: &str) -> Settings {
+    read(text, Reader::Service).unwrap_or_else(|invalid| panic!("{invalid}")).settings
+}
+
+/// All that is wrong with `text`.
+fn problems(text: &str) -> String {
+    let invalid = read(text, Reader::Service).expect_err("it should be refused").to_string();
+    invalid.replace("/etc/onetag/onetag.toml:", "")
+}
+
+/// All that is wrong with a rule that has these lines, the first of which is line 4.
+fn rule_problems(lines: &str) -> String {
+    problems(&format!("{ONE_RULE}{lines}"))
+}
+
+/// All that is wrong with a hook that has these lines, the first of which is line 7.
+fn hook_problems(lines: &str) -> String {
+    problems(&format!("{ONE_RULE}[[hook]]\nname = \"prod\"\nregistry = \"registry.example.com\"\n{lines}"))
+}
+
+fn hook(lines: &str) -> Hook {
+    let hook = format!("{ONE_RULE}[[hook]]\nname = \"prod\"\nregistry = \"registry.example.com\"\n{lines}");
+    settings(&hook).hooks.remove(0)
+}
+
+fn warnings(text: &str) -> String {
+    let loaded = read(text, Reader::Service).unwrap_or_else(|invalid| panic!("{invalid}"));
+    loaded.warnings.join("\n").replace("/etc/onetag/onetag.toml:", "")
+}
+
+fn repository(text: &str) -> Repository {
+    text.parse().expect("a repository")
+}
+
+fn tag(text: &str) -> Tag {
+    text.parse().expect("a tag")
+}
+
+#[test]
+fn a_file_with_one_rule_has_the_documented_defaults() {
+    let settings = settings(ONE_RULE);
+    assert_eq!(settings.listen.to_string(), "0.0.0.0:8470");
+    assert_eq!(settings.admin.to_string(), "127.0.0.1:8471");
+    assert!(settings.admin_token.is_none());
+    assert_eq!((settings.database.as_str(), settings.journal_days), ("sqlite://onetag.db", 90));
+    let rule = &settings.rules[0];
+    assert_eq!((rule.quiet, rule.poll), (Duration::from_secs(2), Duration::from_secs(600)));
+    assert_eq!(rule.pattern.to_string(), "{arch}-{version}");
+    assert_eq!(rule.policy, crate::plan::Policy::default());
+    let registry = &settings.registries[0];
+    assert_eq!((registry.host.as_str(), registry.client.plain_http), ("registry.example.com", false));
+    assert_eq!((registry.client.concurrency, registry.rate), (32, None));
+}
+
+#[test]
+fn the_example_that_we_ship_loads_with_and_without_what_is_commented_out() {
+    let example = include_str!("../../../docker/onetag.example.toml");
+    assert_eq!(warnings(example), "");
+    let is_key = |rest: &&str| rest.split_once(" = ").is_some_and(|(key, _)| !key.contains([' ', '`']));
+    let keys: Vec<&str> = example.lines().map(|line| line.strip_prefix("# ").filter(is_key).unwrap_or(line)).collect();
+    let all = settings(&keys.join("\n"));
+    assert!(all.registries[0].client.trust.identity_pem.is_some(), "{:?}", all.registries);
+    let mut plain = settings(example);
+    plain.registries.clone_from(&all.registries);
+    plain.hooks.clone_from(&all.hooks);
+    assert_eq!(plain, all, "what the comments show should be what counts without them");
+}
+
+#[test]
+fn every_key_is_in_the_example_that_we_ship() {
+    let example = include_str!("../../../docker/onetag.example.toml");
+    for kind in [&TOP, &REGISTRY, &REPOSITORY, &HOOK, &NOTIFY] {
+        for (key, _) in kind.keys {
+            let is_shown = example.lines().any(|line| {
+                let line = line.trim_start_matches("# ");
+                line.starts_with(&format!("{key} = ")) || line == format!("[[{key}]]") || line == format!("[{key}]")
+            });
+            assert!(is_shown, "`{key}` of {} is missing", kind.name);
+        }
+    }
+}
+
+#[test]
+fn the_example_value_of_every_key_is_accepted() {
+    let try_key = |prefix: &str, key: &str, value: &str| {
+        if let Err(invalid) = read(&format!("{prefix}\n{key} = {value}\n"), Reader::Service) {
+            let text = invalid.to_string();
+            assert!(text.contains("needs `") || text.contains("duplicate key"), "{key}: {text}");
+        }
+    };
+    for (key, value) in REPOSITORY.keys {
+        try_key(ONE_RULE, key, value);
+    }
+    let registry = format!("{ONE_RULE}[[registry]]\nhost = \"registry\"");
+    for (key, value) in REGISTRY.keys {
+        try_key(&registry, key, value);
+    }
+    for (key, value) in TOP.keys.iter().filter(|(_, value)| value.starts_with(['"', '{'])) {
+        assert!(read(&format!("{key} = {value}\n{ONE_RULE}"), Reader::Service).is_ok(), "{key}");
+    }
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_the_nearest_known_one_or_with_its_home() {
+    insta::assert_snapshot!(rule_problems("quit = \"2s\"\nplain-http = true\ndatabase = \"x\"\nconcurency = 3\ncolour = 1\n\n[defaults]\nrequired = []\n"), @"
+    4:1: unknown key `quit` (did you mean `quiet`?)
+    5:1: unknown key `plain-http` in [[repository]]: `plain_http` belongs in [[registry]]
+    6:1: unknown key `database` in [[repository]]: `database` belongs before the first section
+    7:1: unknown key `concurency` in [[repository]]: `concurrency` belongs in [[registry]]
+    8:1: unknown key `colour` in [[repository]]
+    11:1: unknown key `required` (did you mean `require`?)
+    ");
+}
+
+#[test]
+fn a_wrong_type_is_told_with_what_was_found_and_an_example() {
+    insta::assert_snapshot!(rule_problems("quiet = 2\ntake_over = \"yes\"\nrequire = \"amd64\"\nalso = [\"xenial\"]\nversions = [1.5]\nname_ = 1979-05-27\n"), @r#"
+    4:9: `quiet` holds a number, expected a duration, for example `quiet = "2s"`
+    5:13: `take_over` holds a text, expected true or false, for example `take_over = true`
+    6:11: `require` holds a text, expected a list of architectures, for example `require = ["amd64", "arm64"]`
+    7:8: `also` holds a list, expected a table of tags and their further tags, for example `also = { xenial = ["16.04"] }`
+    8:13: `versions` holds a number with a point, expected a glob of tags, for example `versions = ["*"]`
+    9:1: unknown key `name_` (did you mean `name`?)
+    "#);
+    insta::assert_snapshot!(problems("listen = 8470\n[repository]\nname = \"x\"\n"), @r#"
+    1:10: `listen` holds a number, expected an address and a port, for example `listen = "0.0.0.0:8470"`
+    2:1: `repository` is not a list of tables: expected `[[repository]]`, since there may be several
+    "#);
+}
+
+#[test]
+fn a_file_that_is_not_toml_is_refused_with_every_place() {
+    insta::assert_snapshot!(problems("listen = 0.0.0.0:8470\nadmin = \"127.0.0.1:8471\nquiet\n"), @r#"
+    1:13: invalid float (a text stands in quotes)
+    2:24: invalid basic string, expected `"`
+    3:6: key with no value, expected `=`
+    "#);
+    insta::assert_snapshot!(rule_problems("quiet = \"2s\"\nquiet = \"3s\"\n"), @"5:1: duplicate key `quiet`: expected each key once");
+    insta::assert_snapshot!(problems("[defaults]\n[defaults]\n"), @"2:2: duplicate key `defaults`: expected each key once");
+    let invalid = text(Path::new("onetag.toml"), b"# \xc3\xa9\n# \xff").expect_err("it is not UTF-8");
+    insta::assert_snapshot!(invalid, @"onetag.toml:2:3: this is not text in UTF-8");
+}
+
+#[test]
+fn a_file_that_is_missing_or_names_nothing_is_refused() {
+    let nothing = World {
+        variable: &|_| None,
+        file: &|_| Err(io::Error::from(io::ErrorKind::NotFound)),
+        logins: Environment::default(),
+    };
+    let invalid = load(Path::new("/nowhere/onetag.toml"), Reader::Service, &nothing).expect_err("it is missing");
+    insta::assert_snapshot!(invalid, @"/nowhere/onetag.toml: entity not found");
+    insta::assert_snapshot!(problems(""), @"1:1: there is no [[repository]]: nothing may be touched, so there is nothing to do");
+    insta::assert_snapshot!(problems("[[repository]]\n[[registry]]\n[[hook]]\n[[notify]]\n"), @r#"
+    1:1: [[repository]] has no `name`: expected for example `name = "acme/*"`
+    1:1: [[repository]] has no `registry`: expected for example `registry = "registry.example.com"`
+    2:1: [[registry]] has no `host`: expected for example `host = "registry.example.com"`
+    3:1: [[hook]] has no `format`: expected for example `format = "distribution"`
+    3:1: [[hook]] has no `name`: expected for example `name = "prod"`
+    3:1: [[hook]] has no `registry`: expected for example `registry = "registry.example.com"`
+    4:1: [[notify]] has no `secret`: expected for example `secret = { env = "NOTIFY_SECRET" }`
+    4:1: [[notify]] has no `url`: expected for example `url = "https://example.com/onetag"`
+    "#);
+}
+
+#[test]
+fn values_that_make_no_sense_are_told_with_what_would() {
+    insta::assert_snapshot!(problems("listen = \"localhost:8470\"\ndatabase = \"onetag.db\"\njournal = \"36h\"\n[[repository]]\nregistry = \"a b\"\nname = \"x\""), @"
+    1:10: `listen` is `localhost:8470`, expected an IP address and a port such as `0.0.0.0:8470`
+    2:12: `database` is not one that can be used: expected for example `sqlite://onetag.db`
+    3:11: `journal` is not a number of days: expected for example `90d`
+    5:12: `a b` is not a registry name: expected a host name such as `registry.example.com` or `localhost:5000`
+    ");
+    insta::assert_snapshot!(rule_problems("pattern = \"{arch}\"\nnames = \"redhat\"\nverify = \"entrypoint\"\non_mismatch = \"hodl\"\nindex_type = \"oci-index\"\nrequire = [\"arm46\", \"x86\", \"plan9/amd64\"]\nwords = { \"a b\" = \"linux/386\", vax = \"vax\" }\nversions = [\"[\"]\nquiet = \"2 parsecs\"\npoll = \"10ms\""), @r#"
+    4:11: `{arch}` is not a tag pattern: expected `{arch}` and `{version}`, each once, as in `{arch}-{version}`
+    5:9: `names` is `redhat`, expected one of debian, alpine, docker
+    6:10: `verify = "entrypoint"` is not available yet: images are checked by their config
+    7:15: `on_mismatch` is `hodl`, expected one of hold, skip, trust-tag, rewrite (did you mean `hold`?)
+    8:14: `index_type` is `oci-index`, expected one of auto, oci, docker
+    9:12: `arm46` is not a known architecture (did you mean `arm64`?)
+    9:21: `x86` means 386 to some builders and amd64 to others: say which by `words = { x86 = "linux/386" }`, or use `i386` or `amd64`
+    9:28: no architecture word stands for `plan9/amd64`: give one by `words = { WORD = "plan9/amd64" }`
+    10:11: `a b` cannot be part of a tag: expected letters, digits, `_`, `.` and `-`
+    10:38: `vax` is not a platform: expected `os/architecture` or `os/architecture/variant`, for example `linux/arm/v7`
+    11:13: `[` is not a glob: unclosed character class; missing ']'
+    12:9: `quiet` is `2 parsecs`, expected a duration such as `2s`, `10m` or `1h 30m`
+    13:8: `poll` is 10ms, expected 1s to 7days
+    "#);
+}
+
+#[test]
+fn quiet_must_be_shorter_than_poll() {
+    insta::assert_snapshot!(rule_problems("quiet = \"15m\"\npoll = \"10m\""), @"4:9: `quiet` (15m) must be shorter than `poll` (10m), or scans overtake pushes");
+    insta::assert_snapshot!(rule_problems("quiet = \"2h\""), @"4:9: `quiet` is 2h, expected 0s to 1h");
+}
+
+#[test]
+fn both_listeners_need_a_port_of_their_own() {
+    insta::assert_snapshot!(problems(&format!("admin = \"127.0.0.1:8470\"\n{ONE_RULE}")), @"1:9: `listen` and `admin` would share port 8470: expected two ports");
+    assert_eq!(settings(&format!("listen = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n{ONE_RULE}")).listen.port(), 0);
+}
+
+#[test]
+fn a_name_that_matches_no_repository_is_refused() {
+    let name = |registry: &str, name: &str| {
+        problems(&format!("[[repository]]\nregistry = \"{registry}\"\nname = \"{name}\"\n"))
+    };
+    insta::assert_snapshot!(name("registry.example.com", "registry.example.com/acme/*"), @"3:8: `registry.example.com/acme/*` begins with the registry, which `registry` names already: expected the path after it");
+    insta::assert_snapshot!(name("registry.example.com", "Acme/*"), @"3:8: `Acme/*` matches no repository: paths are in lower case, and have no tag or digest");
+    insta::assert_snapshot!(name("registry.example.com", "acme/ubuntu:xenial"), @"3:8: `acme/ubuntu:xenial` matches no repository: paths are in lower case, and have no tag or digest");
+    insta::assert_snapshot!(name("registry.example.com", "/acme"), @"3:8: `/acme` matches no repository: expected parts divided by single `/`, such as `acme/*`");
+    insta::assert_snapshot!(name("docker.io", "*"), @"3:8: `*` matches no repository: names on docker.io have two parts, as in `library/*`");
+    let hub = settings("[[repository]]\nregistry = \"index.docker.io\"\nname = \"ubuntu\"\n");
+    assert!(hub.rule_for(&repository("ubuntu"), &tag("xenial")).is_some());
+}
+
+#[test]
+fn defaults_count_where_a_rule_says_nothing_and_their_problems_are_told_once() {
+    let text = format!(
+        "[defaults]\nrequire = [\"amd64\"]\nquiet = \"5s\"\nregistry = \"quay.io\"\n{ONE_RULE}quiet = \"1s\"\n[[repository]]\nname = \"a/b\"\n"
+    );
+    let settings = settings(&text);
+    let [first, second] = settings.rules.as_slice() else { panic!("two rules") };
+    assert_eq!((first.quiet.as_secs(), second.quiet.as_secs()), (1, 5));
+    assert_eq!((first.host.as_str(), second.host.as_str()), ("registry.example.com", "quay.io"));
+    assert_eq!(first.policy.required.len(), 1);
+    let text = format!(
+        "[defaults]\nrequire = [\"amd46\"]\n{ONE_RULE}[[repository]]\nregistry = \"quay.io\"\nname = \"a/b\"\n"
+    );
+    insta::assert_snapshot!(problems(&text), @"2:12: `amd46` is not a known architecture (did you mean `amd64`?)");
+}
+
+// F2, F3: secrets.
+
+#[test]
+fn secrets_come_from_variables_and_files_without_the_newline_at_their_end() {
+    let secret = |source: &str| match hook(&format!("format = \"distribution\"\nsecret = {source}\n")).proof {
+        Proof::Header { values, .. } => values[0].expose_secret().to_owned(),
+        proof => panic!("{proof:?}"),
+    };
+    for source in ["{ env = \"SECRET\" }", "{ file = \"secret\" }", "{ file = \"crlf\" }", "{ file = \"/run/secret\" }"]
+    {
+        assert_eq!(secret(source), "correct-horse-battery-staple", "{source}");
+    }
+    let two = hook("format = \"ghcr\"\nsecret = { file = \"two\" }\n").proof;
+    let Proof::Signature(secrets) = two else { panic!("a signature") };
+    assert_eq!(secrets[0].expose_secret(), "correct-horse-battery-staple\n", "one newline is not part of it");
+}
+
+#[test]
+fn a_secret_that_is_not_there_is_refused() {
+    insta::assert_snapshot!(hook_problems("format = \"distribution\"\nsecret = { env = \"MISSING_SECRET\" }"), @"8:18: the environment has no `MISSING_SECRET`");
+    insta::assert_snapshot!(hook_problems("format = \"distribution\"\nsecret = { file = \"missing\" }"), @"8:19: /etc/onetag/missing cannot be read: entity not found");
+    insta::assert_snapshot!(hook_problems("format = \"distribution\"\nsecret = { file = \"binary\" }"), @"8:19: `binary` does not hold text in UTF-8");
+    insta::assert_snapshot!(hook_problems("format = \"distribution\"\nsecret = { env = \"EMPTY\" }"), @"8:10: the secret is empty");
+    insta::assert_snapshot!(hook_problems("format = \"distribution\"\nsecret = { evn = \"SECRET\" }"), @"8:12: unknown key `evn` in a secret: expected `env` or `file` (did you mean `env`?)");
+    insta::assert_snapshot!(hook_problems("format = \"distribution\"\nsecret = { env = \"A\", file = \"b\" }"), @"8:10: `secret` does not say where the secret is: expected one of `env` and `file`");
+    insta::assert_snapshot!(hook_problems("format = \"distribution\"\nsecret = []"), @"8:10: `secret` has 0 secrets, expected 1 to 8");
+    insta::assert_snapshot!(hook_problems("format = \"distribution\""), @r#"4:1: [[hook]] has no `secret`: expected for example `secret = { env = "HOOK_SECRET" }`"#);
+}
+
+#[test]
+fn a_secret_in_the_file_itself_is_accepted_with_a_warning_that_does_not_repeat_it() {
+    let text = format!("admin_token = \"correct-horse-battery-staple\"\n{ONE_RULE}");
+    insta::assert_snapshot!(warnings(&text), @"1:15: `admin_token` holds the secret itself, where every copy of this file has it: expected `{ env = … }` or `{ file = … }`");
+    let loaded = read(&text, Reader::Service).expect("it can be used");
+    assert!(!format!("{loaded:?}").contains("correct-horse"), "no secret is shown");
+}
+
+#[test]
+fn a_secret_that_others_can_read_or_guess_is_worth_a_warning() {
+    let text = format!(
+        "{ONE_RULE}[[hook]]\nname = \"p\"\nformat = \"harbor\"\nregistry = \"registry.example.com\"\nsecret = [{{ file = \"public\" }}, {{ env = \"SHORT\" }}]\n"
+    );
+    insta::assert_snapshot!(warnings(&text), @"
+    8:10: a secret of less than 16 characters can be guessed
+    8:20: `public` can be read by everybody on this machine: expected mode 0600 or 0640
+    ");
+}
+
+#[test]
+fn no_message_repeats_a_secret_that_stands_in_the_wrong_place() {
+    for lines in [
+        "admin_token = [\"hunter2hunter2\"]",
+        "admin_token = { hunter = \"hunter2hunter2\" }",
+        "admin_token = { env = [\"hunter2hunter2\"] }",
+        "listen = \"0.0.0.0:8470\"\nadmin_token = \"hunter2hunter2\n",
+        "database = \"postgres://onetag:hunter2hunter2@db/onetag\"",
+        "database = \"mysql://onetag:hunter2hunter2@db/onetag\"",
+        "notify = [{ url = \"hunter2hunter2\", secret = \"hunter2hunter2\" }]",
+        "hook = [{ name = \"p\", format = \"quay\", registry = \"registry.example.com\", secret = \"hunter2hunter2\" }]",
+        "registry = [{ host = \"registry.example.com\", username = \"a:b\", password = \"hunter2hunter2\" }]",
+    ] {
+        let problems = problems(&format!("{lines}\n{ONE_RULE}"));
+        assert!(!problems.contains("hunter2"), "{problems}");
+    }
+}
+
+// F6 and what else a registry's section can get wrong.
+
+#[test]
+fn a_registry_is_talked_to_as_its_section_says() {
+    let text = format!(
+        "[[registry]]\nhost = \"registry.example.com\"\nca_file = \"ca.pem\"\nclient_cert = \"c.pem\"\nclient_key = \"c.key\"\ntoken_realm_hosts = [\"Auth.example.net\"]\nconcurrency = 4\nrate = \"300/min\"\ntimeout = \"5s\"\nusername = \"robot\"\npassword = {{ env = \"PASSWORD\" }}\n{ONE_RULE}"
+    );
+    let registry = settings(&text).registries.remove(0);
+    assert_eq!(registry.rate, Some(Rate { requests: 300, per: Duration::from_secs(60) }));
+    let client = registry.client;
+    assert_eq!(
+        (client.concurrency, client.deadline, client.token_realm_hosts),
+        (4, Duration::from_secs(5), vec!["auth.example.net".to_owned()])
+    );
+    assert!(client.trust.ca_pem.is_some() && client.trust.identity_pem.is_some_and(|pem| pem.len() > PEM.len()));
+    assert_eq!(settings(&text), settings(&text), "reading twice should give equal settings");
+    assert_ne!(settings(&text), settings(&text.replace("PASSWORD", "SHORT")), "another password is a change");
+}
+
+#[test]
+fn plain_http_to_a_public_registry_must_be_meant() {
+    let text = |host: &str, value: &str| format!("{ONE_RULE}[[registry]]\nhost = \"{host}\"\nplain_http = {value}\n");
+    insta::assert_snapshot!(problems(&text("quay.io", "true")), @r#"6:14: `quay.io` is a name of the public internet, and without TLS everybody on the way reads the login: remove `plain_http`, or say `plain_http = "exposed"` if that is meant"#);
+    for (host, value) in [("quay.io", "\"exposed\""), ("registry:5000", "true"), ("10.0.0.7:5000", "true")] {
+        assert!(
+            settings(&text(host, value)).registry(&host.parse().expect("a host")).is_some_and(|r| r.client.plain_http)
+        );
+    }
+    let local = settings("[[repository]]\nregistry = \"localhost:5000\"\nname = \"a\"\n");
+    assert!(local.registries[0].client.plain_http, "the machine itself needs no telling");
+}
+
+#[test]
+fn a_registry_that_contradicts_itself_is_refused() {
+    let text = |lines: &str| problems(&format!("{ONE_RULE}[[registry]]\nhost = \"registry\"\n{lines}"));
+    insta::assert_snapshot!(text("plain_http = true\nca_file = \"ca.pem\"\nclient_key = \"c.key\"\nusername = \"me\"\nrate = \"fast\"\nconcurrency = 0"), @"
+    6:14: `plain_http` and certificates exclude each other: without TLS nobody looks at them
+    8:14: `client_key` needs `client_cert`, too
+    9:12: `username` needs `password`, too
+    10:8: `rate` is `fast`, expected requests in a time, such as `300/min` or `100/6h`
+    11:15: `concurrency` is 0, expected a number from 1 to 256
+    ");
+    insta::assert_snapshot!(text("ca_file = \"missing.ca\"\nclient_cert = \"secret\"\nclient_key = \"c.key\"\nplain_http = \"on\""), @"
+    6:11: /etc/onetag/missing.ca cannot be read: entity not found
+    7:15: `secret` does not hold what `client_cert` needs: expected PEM with `-----BEGIN CERTIFICATE-----`
+    9:14: `plain_http` holds a text, expected true or false, for example `plain_http = true`
+    ");
+    insta::assert_snapshot!(problems(&format!("{ONE_RULE}[[registry]]\nhost = \"docker.io\"\n[[registry]]\nhost = \"index.docker.io\"\n")), @"7:8: `docker.io` has a section already: expected one [[registry]] for each");
+}
+
+#[test]
+fn a_registry_that_no_rule_is_about_is_worth_a_warning() {
+    insta::assert_snapshot!(warnings(&format!("{ONE_RULE}[[registry]]\nhost = \"registry.exmaple.com\"\n")), @"5:8: no [[repository]] is on `registry.exmaple.com`");
+}
+
+// F4, F5: rules that contradict.
+
+fn two_rules(first: &str, second: &str) -> String {
+    format!("[[repository]]\nregistry = \"quay.io\"\n{first}\n[[repository]]\nregistry = \"quay.io\"\n{second}\n")
+}
+
+#[test]
+fn two_rules_of_one_name_must_not_share_plain_tags() {
+    insta::assert_snapshot!(problems(&two_rules("name = \"acme/ubuntu\"", "name = \"acme/ubuntu\"\npattern = \"{version}-{arch}\"")), @"4:1: ambiguous-rules: `acme/ubuntu` has a rule on line 1, and both serve `*`: give each its own `versions`, or keep one of them");
+    insta::assert_snapshot!(problems(&two_rules("name = \"acme/*\"\nversions = [\"1*\", \"2*\"]", "name = \"acme/*\"\nversions = [\"20.04\"]")), @"5:1: ambiguous-rules: `acme/*` has a rule on line 1, and both serve `20.04`: give each its own `versions`, or keep one of them");
+    insta::assert_snapshot!(problems(&two_rules("name = \"a/b\"\nversions = [\"1.*\"]\nalso = { \"1.0\" = [\"one\"] }", "name = \"a/b\"\nversions = [\"one\"]")), @"6:1: ambiguous-rules: `one` of `a/b` is written by the rule on line 1, too");
+    insta::assert_snapshot!(problems(&two_rules("name = \"a/b\"\nversions = [\"x*\"]\npattern = \"{version}-{arch}\"", "name = \"a/b\"\nversions = [\"xenial-arm64\"]")), @"
+    6:1: ambiguous-rules: `a/b` has a rule on line 1, and both serve `xenial-arm64`: give each its own `versions`, or keep one of them
+    6:1: self-feeding: `a/b` has a rule on line 1, too: `xenial-arm64` is written by one and read as arm64 of `xenial` by the other
+    ");
+}
+
+#[test]
+fn rules_of_one_name_may_divide_its_plain_tags() {
+    let settings = settings(&two_rules(
+        "name = \"acme/base\"\nversions = [\"alpine*\"]\nnames = \"alpine\"",
+        "name = \"acme/base\"\nversions = [\"ubuntu*\"]",
+    ));
+    let source = |text: &str| {
+        let (_, arch_tag) = settings.source(&repository("quay.io/acme/base"), &tag(text))?;
+        Some(format!("{:?}", arch_tag.meaning))
+    };
+    assert!(source("armhf-alpine3.18").is_some_and(|meaning| meaning.contains("v6")));
+    assert!(source("armhf-ubuntu16.04").is_some_and(|meaning| meaning.contains("v7")));
+    assert_eq!(source("armhf-debian9"), None);
+}
+
+#[test]
+fn a_glob_that_an_earlier_one_covers_would_never_count() {
+    insta::assert_snapshot!(problems(&two_rules("name = \"acme/*\"", "name = \"acme/ubuntu-*\"")), @"4:1: ambiguous-rules: `acme/ubuntu-*` never counts, since `acme/*` on line 1 matches the same and comes first: put the closer one first");
+    settings(&two_rules("name = \"acme/ubuntu-*\"", "name = \"acme/*\""));
+    settings(&two_rules("name = \"acme/*\"", "name = \"*/ubuntu\""));
+}
+
+#[test]
+fn an_exact_name_comes_before_globs_and_an_earlier_glob_before_later_ones() {
+    let text =
+        two_rules("name = \"acme/*\"\nquiet = \"1s\"", "name = \"acme/ubuntu\"\nquiet = \"3s\"\nversions = [\"16.*\"]")
+            + "[[repository]]\nregistry = \"quay.io\"\nname = \"*/*\"\nquiet = \"4s\"\n";
+    let settings = settings(&text);
+    let quiet = |name: &str, plain: &str| Some(settings.rule_for(&repository(name), &tag(plain))?.quiet.as_secs());
+    assert_eq!(quiet("quay.io/acme/debian", "9"), Some(1));
+    assert_eq!(quiet("quay.io/acme/ubuntu", "16.04"), Some(3));
+    assert_eq!(quiet("quay.io/acme/ubuntu", "18.04"), None, "what is not listed there is not served");
+    assert_eq!(quiet("quay.io/other/ubuntu", "18.04"), Some(4));
+    assert_eq!(quiet("quay.io/a/b/c", "9"), None);
+    assert_eq!(quiet("docker.io/acme/debian", "9"), None, "another registry is not touched");
+}
+
+#[test]
+fn a_tag_that_would_be_read_must_not_be_written() {
+    insta::assert_snapshot!(rule_problems("versions = [\"*\", \"amd64-*\"]"), @"4:18: self-feeding: `amd64-x` is read as amd64 of `x` by `{arch}-{version}`, so it must not be written");
+    insta::assert_snapshot!(rule_problems("also = { xenial = [\"arm64-lts\"], \"armhf-x\" = [\"y\"] }"), @"
+    4:20: self-feeding: `arm64-lts` is read as arm64 of `lts` by `{arch}-{version}`, so it must not be written
+    4:46: self-feeding: `armhf-x` is read as armhf of `x` by `{arch}-{version}`, so it must not be written
+    ");
+    let settings = settings(ONE_RULE);
+    let repository = repository("registry.example.com/acme/cross");
+    assert!(settings.rule_for(&repository, &tag("xenial")).is_some());
+    assert!(settings.rule_for(&repository, &tag("arm64-cross")).is_none(), "it is an architecture's tag of `cross`");
+    assert!(settings.source(&repository, &tag("amd64-arm64-cross")).is_none(), "so nothing is made for it");
+}
+
+#[test]
+fn further_tags_must_be_written_by_nothing_else() {
+    insta::assert_snapshot!(rule_problems("versions = [\"xenial\", \"bionic\", \"lts\"]\nalso = { xenial = [\"16.04\", \"bionic\"], bionic = [\"16.04\", \"lts\"], focal = [\"20.04\"] }"), @"
+    5:20: `16.04` would be written twice: `also` has it already
+    5:29: `bionic` is a main tag of `also` itself: expected a tag that nothing else writes
+    5:59: `lts` would be written twice: `versions` has it, too
+    5:67: `also` is about `focal`, which `versions` does not have
+    ");
+    let settings = settings(&format!("{ONE_RULE}also = {{ xenial = [\"16.04\"] }}\n"));
+    let repository = repository("registry.example.com/acme/ubuntu");
+    assert!(settings.rule_for(&repository, &tag("16.04")).is_none(), "it comes along with its main tag only");
+    let job = settings.rules[0].job(&repository, &tag("xenial"));
+    assert_eq!(job.also, [tag("16.04")]);
+}
+
+// Hooks.
+
+#[test]
+fn a_hook_is_proved_as_is_usual_for_its_format_unless_the_file_says_otherwise() {
+    let proof = |lines: &str| format!("{:?}", hook(&format!("{lines}\nsecret = {{ env = \"SECRET\" }}\n")).proof);
+    assert_eq!(proof("format = \"distribution\""), "Header(authorization: ****)");
+    assert_eq!(proof("format = \"acr\"\nheader = \"X-Token\""), "Header(x-token: ****)");
+    assert_eq!(proof("format = \"gitea\"\nheader = \"Authorization\""), "Header(authorization: ****)");
+    assert_eq!(proof("format = \"gitea\""), "Signature(****)");
+    assert_eq!(proof("format = \"artifactory\""), "Signature(****)");
+    assert_eq!(proof("format = \"artifactory\"\nproof = \"header\""), "Header(x-jfrog-event-auth: ****)");
+    assert_eq!(proof("format = \"quay\""), "Url(****)");
+    assert_eq!(proof("format = \"harbor\"\nproof = \"url\""), "Url(****)");
+    let open = hook("format = \"quay\"\nsecret = \"none\"\n");
+    assert_eq!(open.proof, Proof::Nothing);
+    let google = hook("format = \"gar\"\naudience = \"a\"\nemail = \"e\"\nkeys_file = \"keys.json\"\n");
+    assert_eq!(format!("{:?}", google.proof), r#"GoogleToken("a", "e")"#);
+}
+
+#[test]
+fn a_hook_that_contradicts_itself_is_refused() {
+    insta::assert_snapshot!(hook_problems("format = \"quai\"\n"), @"7:10: `format` is `quai`, expected one of distribution, gitlab, zot, harbor, quay, dockerhub, ghcr, acr, eventgrid, ecr, gar, gitea, forgejo, artifactory, nexus, alibaba, msr (did you mean `quay`?)");
+    insta::assert_snapshot!(hook_problems("format = \"quay\"\nheader = \"X\"\nproof = \"signature\"\nsecret = { env = \"S\" }"), @"9:9: `proof` is `signature`, expected one of url");
+    insta::assert_snapshot!(hook_problems("format = \"quay\"\nheader = \"X\"\naudience = \"a\"\nsecret = { env = \"S\" }"), @r#"
+    8:10: `header` is for `proof = "header"`, and here it is `proof = "url"`
+    9:12: `audience` is for `proof = "token"`, and here it is `proof = "url"`
+    "#);
+    insta::assert_snapshot!(hook_problems("format = \"quay\"\nsecret = { env = \"SHORT\" }"), @"8:10: this secret cannot be a part of a URL that nobody guesses: expected at least 22 letters, digits, `-`, `_`, `.` and `~`, for example from `openssl rand -hex 16`");
+    insta::assert_snapshot!(hook_problems("format = \"zot\"\nheader = \"X Y\"\nsecret = { env = \"SPACED\" }"), @"
+    8:10: `X Y` is not a header's name: expected for example `Authorization`
+    9:10: this secret cannot be a header's value: it has line ends, control characters or outer spaces
+    ");
+    insta::assert_snapshot!(hook_problems("format = \"gar\"\nsecret = { env = \"S\" }\nkeys_file = \"secret\""), @r#"
+    4:1: [[hook]] has no `audience`: expected for example `audience = "https://onetag.example.com/hooks/prod"`
+    4:1: [[hook]] has no `email`: expected for example `email = "push@project.iam.gserviceaccount.com"`
+    8:10: `secret` is of no use to `proof = "token"`: Google signs with keys of its own
+    9:13: `keys_file` does not hold a JSON Web Key Set: expected `{"keys": […]}`
+    "#);
+    insta::assert_snapshot!(hook_problems("format = \"ghcr\"\nproof = \"url\"\nsecret = \"none\""), @r#"9:10: `secret = "none"` lets everybody in, so `proof` cannot be kept"#);
+}
+
+#[test]
+fn hooks_have_names_of_their_own_and_something_to_do() {
+    let hook = |name: &str, registry: &str| {
+        format!(
+            "[[hook]]\nname = \"{name}\"\nformat = \"ghcr\"\nregistry = \"{registry}\"\nsecret = {{ env = \"S\" }}\n"
+        )
+    };
+    let text = [ONE_RULE, &hook("a", "registry.example.com"), &hook("a", "quay.io"), &hook("../b", "quay.io")].concat();
+    insta::assert_snapshot!(problems(&text), @"
+    10:8: there is another hook `a`: each has its own URL
+    12:12: no [[repository]] is on `quay.io`, so this hook could do nothing
+    15:8: `../b` is not a hook's name: expected 1 to 64 letters, digits, `-`, `_` and `.`, since it is a part of the URL
+    ");
+}
+
+#[test]
+fn a_hook_may_call_repositories_by_other_names() {
+    let hook = hook(
+        "format = \"nexus\"\nsecret = { env = \"S\" }\nrepository_strip = \"docker-local/\"\nrepository_prefix = \"docker/\"\n",
+    );
+    assert_eq!(hook.path("docker-local/acme/ubuntu"), Some("docker/acme/ubuntu".to_owned()));
+    assert_eq!(hook.path("other/acme/ubuntu"), None);
+}
+
+// Everything else.
+
+#[test]
+fn a_command_needs_only_what_is_about_its_registry() {
+    let text = format!(
+        "admin_token = {{ env = \"MISSING\" }}\n{ONE_RULE}[[registry]]\nhost = \"quay.io\"\nca_file = \"missing.pem.x\"\n[[registry]]\nhost = \"registry.example.com\"\nconcurrency = 2\n[[hook]]\nsecret = {{ env = \"MISSING\" }}\n"
+    );
+    let host = "registry.example.com".parse().expect("a host");
+    let settings = read(&text, Reader::Command(&host)).unwrap_or_else(|invalid| panic!("{invalid}")).settings;
+    assert_eq!(settings.registry(&host).map(|registry| registry.client.concurrency), Some(2));
+    assert!(settings.hooks.is_empty());
+}
+
+#[test]
+fn what_only_a_restart_can_change_is_named() {
+    let (old, new) = (settings(ONE_RULE), settings(&format!("database = \"sqlite://other.db\"\n{ONE_RULE}")));
+    assert_eq!(old.changed_for_good(&new), ["database"]);
+    assert_ne!(old, new);
+}
+
+#[test]
+fn many_problems_are_cut_short() {
+    let lines: String = (0..50).map(|number| format!("zzzzzz{number} = 1\n")).collect();
+    let problems = problems(&lines);
+    assert_eq!(problems.lines().count(), 21);
+    assert!(problems.ends_with("and 31 more"), "{problems}");
+}
+
+#[test]
+fn a_file_of_nothing_but_brackets_is_refused() {
+    for text in ["[".repeat(100_000), format!("a = {}", "[".repeat(100_000)), format!("a = {}", "{a=".repeat(50_000))] {
+        assert!(read(&text, Reader::Service).is_err());
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_text_panics(text in "\\PC{0,200}") {
+        let _ = read(&text, Reader::Service);
+    }
+
+    #[test]
+    fn no_mixture_of_keys_and_values_panics(
+        lines in proptest::collection::vec((0usize..60, 0usize..60, 0usize..8), 0..40)
+    ) {
+        let kinds = [&TOP, &REGISTRY, &REPOSITORY, &HOOK, &NOTIFY];
+        let all: Vec<(&str, &str)> = kinds.iter().flat_map(|kind| kind.keys.iter().copied()).collect();
+        let mut text = String::new();
+        for (key, value, header) in lines {
+            if let Some(header) = ["[[registry]]", "[[repository]]", "[[hook]]", "[[notify]]", "[defaults]"].get(header) {
+                text.push_str(&format!("{header}\n"));
+            }
+            text.push_str(&format!("{} = {}\n", all[key % all.len()].0, all[value % all.len()].1));
+        }
+        if let Err(invalid) = read(&text, Reader::Service) {
+            prop_assert!(!invalid.to_string().contains("cannot be used"), "{}", invalid);
+        }
+    }
+}

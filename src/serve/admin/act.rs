@@ -1,0 +1,192 @@
+//! What operators may change, each with the admin token: look now, put an earlier index back, and
+//! let go of one that was put back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderMap, StatusCode};
+use secrecy::ExposeSecret as _;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use subtle::ConstantTimeEq as _;
+
+use super::problem::Problem;
+use crate::model::{Digest, Index, Repository, Tag};
+use crate::publish::Known;
+use crate::registry::{Kind, RegistryError};
+use crate::serve::{App, wake_now};
+use crate::store::{Act, Entry, Hold, Recorded, StoredIndex, Trigger};
+
+/// How long a run of the same tag that is under way is waited for.
+const LONGEST_RUN: Duration = Duration::from_secs(120);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Request {
+    repository: String,
+    tag: String,
+    to: Option<String>,
+}
+
+/// A plain tag that a rule serves, as a request names it.
+struct Target {
+    repository: Repository,
+    tag: Tag,
+    to: Option<Digest>,
+}
+
+type Answer = Result<(StatusCode, Json<Value>), Problem>;
+
+/// Wakes the tag's job, whatever held it.
+pub(super) async fn publish(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Answer {
+    let Target { repository, tag, .. } = target(&app, &headers, &body)?;
+    app.store.accept(vec![wake_now(repository.clone(), tag.clone(), Trigger::Request)]).await?;
+    Ok((StatusCode::ACCEPTED, Json(json!({ "repository": repository.to_string(), "tag": tag.as_str() }))))
+}
+
+/// Ends a roll-back: the tag follows its images again.
+pub(super) async fn release(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Answer {
+    let Target { repository, tag, .. } = target(&app, &headers, &body)?;
+    let was_held = app.store.release(&repository, &tag).await?;
+    app.store.accept(vec![wake_now(repository.clone(), tag.clone(), Trigger::Request)]).await?;
+    let body = json!({ "repository": repository.to_string(), "tag": tag.as_str(), "was_held": was_held });
+    Ok((StatusCode::ACCEPTED, Json(body)))
+}
+
+/// Puts an earlier index back, under the tag and what goes with it, and holds the tag there until its
+/// images change or it is released.
+///
+/// The hold is stored first: from then on no run writes the tag, and one that is under way is
+/// waited for, so that nothing is written over what is put back.
+pub(super) async fn rollback(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Answer {
+    let Target { repository, tag, to } = target(&app, &headers, &body)?;
+    let setup = app.setup();
+    let (rule, publisher) = setup.publisher(&repository, &tag).ok_or_else(|| unserved(&repository, &tag))?;
+    let registry = publisher.registry.counting_anew();
+    let failed = |error: RegistryError| {
+        let status = match error.kind() {
+            Kind::NotAllowed => StatusCode::FORBIDDEN,
+            Kind::Settings | Kind::Failing => StatusCode::BAD_GATEWAY,
+        };
+        Problem::new(status, error)
+    };
+
+    publisher.lookout.forget_listing();
+    let job = rule.job(&repository, &tag);
+    let seen = publisher.lookout.look(&registry, &job, &Known::default()).await.map_err(failed)?;
+    let served = seen.published.get(&tag).map(|published| published.digest.clone());
+    let (entry, index) = earlier(&app, &repository, &tag, to.as_ref(), served.as_ref()).await?;
+
+    let hold = Hold {
+        repository: repository.clone(),
+        tag: tag.clone(),
+        digest: index.digest().clone(),
+        images: seen.sources(),
+        reason: "rolled back".to_owned(),
+    };
+    app.store.hold(hold).await?;
+    wait_for_run(&app, &repository, &tag).await?;
+    for name in job.tags().filter(|name| *name == &tag || seen.published.contains_key(name)) {
+        if let Err(error) = registry.put_index(&repository, name, &index).await {
+            if *name == tag {
+                app.store.release(&repository, &tag).await?;
+            }
+            return Err(failed(error));
+        }
+    }
+    let record = Entry {
+        act: Act::RolledBack,
+        old_digest: served.clone(),
+        new_digest: Some(index.digest().clone()),
+        index: Some(StoredIndex { media_type: index.kind().media_type().into(), bytes: index.bytes().to_vec() }),
+        inputs: entry.inputs,
+        reasons: json!([]),
+        requests: registry.requests(),
+    };
+    app.store.record(&repository, &tag, Trigger::Request, record).await?;
+    tracing::info!(%repository, %tag, index.digest = %index.digest(), "Put `{repository}:{tag}` back to an earlier index");
+    let body = json!({
+        "repository": repository.to_string(),
+        "tag": tag.as_str(),
+        "digest": index.digest().as_str(),
+        "previous": served.as_ref().map(Digest::as_str),
+    });
+    Ok((StatusCode::OK, Json(body)))
+}
+
+/// The index to return to: the one that was asked for, or the newest that is not served now.
+async fn earlier(
+    app: &App,
+    repository: &Repository,
+    tag: &Tag,
+    to: Option<&Digest>,
+    served: Option<&Digest>,
+) -> Result<(Recorded, Index), Problem> {
+    let mut before = None;
+    loop {
+        let page = app.store.history(Some(repository), Some(tag), 100, before).await?;
+        let Some(last) = page.last() else {
+            let what = to.map_or("no earlier index".to_owned(), |to| format!("no index {to}"));
+            let detail = format!("the journal has {what} of `{repository}:{tag}`");
+            return Err(Problem::new(StatusCode::NOT_FOUND, detail));
+        };
+        before = Some(last.id);
+        let is_wanted = |entry: &Recorded| match to {
+            Some(_) => entry.new_digest.as_ref() == to,
+            None => entry.new_digest.is_some() && entry.new_digest.as_ref() != served,
+        };
+        let Some(entry) = page.into_iter().find(|entry| entry.has_index && is_wanted(entry)) else {
+            continue;
+        };
+        let stored = app.store.index(entry.id).await?;
+        let index = stored.and_then(|stored| Index::written_before(&stored.media_type, stored.bytes));
+        return match index {
+            Some(index) if Some(index.digest()) == entry.new_digest.as_ref() => Ok((entry, index)),
+            _ => Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the stored index is damaged")),
+        };
+    }
+}
+
+async fn wait_for_run(app: &App, repository: &Repository, tag: &Tag) -> Result<(), Problem> {
+    let is_over = async {
+        while app.store.job(repository, tag).await?.is_some_and(|job| job.is_running) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Ok(())
+    };
+    tokio::time::timeout(LONGEST_RUN, is_over)
+        .await
+        .unwrap_or_else(|_| Err(Problem::new(StatusCode::CONFLICT, "the tag is being written just now")))
+}
+
+fn target(app: &App, headers: &HeaderMap, body: &[u8]) -> Result<Target, Problem> {
+    authorize(app, headers)?;
+    let request: Request = serde_json::from_slice(body).map_err(Problem::bad)?;
+    let repository: Repository = request.repository.parse().map_err(Problem::bad)?;
+    let tag: Tag = request.tag.parse().map_err(Problem::bad)?;
+    let to = request.to.map(|to| to.parse::<Digest>()).transpose().map_err(Problem::bad)?;
+    match app.setup().settings.rule_for(&repository, &tag) {
+        Some(_) => Ok(Target { repository, tag, to }),
+        None => Err(unserved(&repository, &tag)),
+    }
+}
+
+fn unserved(repository: &Repository, tag: &Tag) -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, format!("no rule serves `{repository}:{tag}`"))
+}
+
+/// Lets in who knows the admin token; nobody where none is set.
+fn authorize(app: &App, headers: &HeaderMap) -> Result<(), Problem> {
+    let setup = app.setup();
+    let Some(token) = &setup.settings.admin_token else {
+        return Err(Problem::new(StatusCode::FORBIDDEN, "this needs an `admin_token`, and none is set"));
+    };
+    let given =
+        headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(|v| v.strip_prefix("Bearer "));
+    let is_right = given.is_some_and(|given| given.as_bytes().ct_eq(token.expose_secret().as_bytes()).into());
+    if is_right { Ok(()) } else { Err(Problem::new(StatusCode::UNAUTHORIZED, "the admin token is missing or wrong")) }
+}

@@ -1,0 +1,249 @@
+//! What the service counts and measures, for Prometheus (OpenMetrics text).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::model::{Host, Repository};
+use crate::registry::{Observed, Observer};
+use crate::store::{Counts, End, Entry};
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Delivery {
+    hook: String,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Job {
+    end: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Decision {
+    decision: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Outcome {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OfRepository {
+    repository: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Request {
+    registry: String,
+    status: u16,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OfRegistry {
+    registry: String,
+}
+
+/// Counters and gauges of one process.
+pub(super) struct Metrics {
+    registry: Registry,
+    deliveries: Family<Delivery, Counter>,
+    jobs: Family<Job, Counter>,
+    decisions: Family<Decision, Counter>,
+    requests: Family<Request, Counter>,
+    waited: Family<OfRegistry, Counter<f64, std::sync::atomic::AtomicU64>>,
+    scan_failures: Family<OfRegistry, Counter>,
+    notices: Family<Outcome, Counter>,
+    panics: Counter,
+    reload_failures: Counter,
+    latency: Histogram,
+    waiting: Gauge,
+    running: Gauge,
+    failing: Gauge,
+    held: Gauge,
+    parked: Gauge,
+    quarantined: Gauge,
+    oldest: Seconds,
+    staleness: Family<OfRepository, Seconds>,
+    /// When each repository was last scanned; when it was first to be, where it never was.
+    scanned: Mutex<BTreeMap<Repository, Instant>>,
+}
+
+type Seconds = Gauge<f64, std::sync::atomic::AtomicU64>;
+
+/// From a loopback registry to one that is rate-limited, in seconds.
+const LATENCIES: [f64; 12] = [0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0];
+
+impl Metrics {
+    pub(super) fn new() -> Metrics {
+        let mut metrics = Metrics {
+            registry: Registry::with_prefix("onetag"),
+            deliveries: Family::default(),
+            jobs: Family::default(),
+            decisions: Family::default(),
+            requests: Family::default(),
+            waited: Family::default(),
+            scan_failures: Family::default(),
+            notices: Family::default(),
+            panics: Counter::default(),
+            reload_failures: Counter::default(),
+            latency: Histogram::new(LATENCIES),
+            waiting: Gauge::default(),
+            running: Gauge::default(),
+            failing: Gauge::default(),
+            held: Gauge::default(),
+            parked: Gauge::default(),
+            quarantined: Gauge::default(),
+            oldest: Gauge::default(),
+            staleness: Family::default(),
+            scanned: Mutex::default(),
+        };
+        metrics.register();
+        metrics
+    }
+
+    fn register(&mut self) {
+        let to = &mut self.registry;
+        to.register("deliveries", "Deliveries by hook and outcome", self.deliveries.clone());
+        to.register("jobs_ended", "Runs of jobs by how they ended", self.jobs.clone());
+        to.register("decisions", "Journal entries by decision", self.decisions.clone());
+        to.register("registry_requests", "Requests by registry and status; 0 is no answer", self.requests.clone());
+        to.register_with_unit(
+            "rate_limit_wait",
+            "Time that requests waited for the rate limit",
+            Unit::Seconds,
+            self.waited.clone(),
+        );
+        to.register("scan_failures", "Scans that could not list a repository", self.scan_failures.clone());
+        to.register("notices", "Notices sent onwards by outcome", self.notices.clone());
+        to.register("panics", "Jobs that panicked", self.panics.clone());
+        to.register("reload_failures", "Reloads refused because of the file", self.reload_failures.clone());
+        to.register_with_unit(
+            "publish_latency",
+            "From the first news of a push to the published tag",
+            Unit::Seconds,
+            self.latency.clone(),
+        );
+        to.register("jobs_waiting", "Plain tags that wait to be looked at", self.waiting.clone());
+        to.register("jobs_running", "Plain tags that are being looked at", self.running.clone());
+        to.register("tags_failing", "Plain tags whose last run failed and is to be tried again", self.failing.clone());
+        to.register("tags_held", "Plain tags that policy or verification holds", self.held.clone());
+        to.register("tags_parked", "Plain tags that were given up until something changes", self.parked.clone());
+        to.register(
+            "deliveries_quarantined",
+            "Deliveries kept because they could not be used",
+            self.quarantined.clone(),
+        );
+        let staleness = "How long ago each repository was last scanned successfully";
+        to.register_with_unit("scan_staleness", staleness, Unit::Seconds, self.staleness.clone());
+        to.register_with_unit(
+            "oldest_waiting",
+            "How long the oldest unanswered wake-up has been waiting",
+            Unit::Seconds,
+            self.oldest.clone(),
+        );
+    }
+
+    /// Counts a registry's answers.
+    pub(super) fn observer(&self, host: &Host) -> Observer {
+        let (requests, registry) = (self.requests.clone(), host.to_string());
+        let waited = self.waited.clone();
+        Observer::new(Arc::new(move |observed| {
+            let registry = registry.clone();
+            match observed {
+                Observed::Answer(status) => {
+                    requests.get_or_create(&Request { registry, status }).inc();
+                }
+                Observed::Waited(wait) => {
+                    waited.get_or_create(&OfRegistry { registry }).inc_by(wait.as_secs_f64());
+                }
+            }
+        }))
+    }
+
+    pub(super) fn delivered(&self, hook: &str, outcome: &'static str) {
+        self.deliveries.get_or_create(&Delivery { hook: hook.to_owned(), outcome }).inc();
+    }
+
+    pub(super) fn job_ended(&self, end: &End, entry: Option<&Entry>) {
+        let end = match end {
+            End::Done => "done",
+            End::Retry { .. } => "retry",
+            End::Held { .. } => "held",
+            End::Parked { .. } => "parked",
+        };
+        self.jobs.get_or_create(&Job { end }).inc();
+        if let Some(entry) = entry {
+            self.decisions.get_or_create(&Decision { decision: entry.act.code().to_owned() }).inc();
+        }
+    }
+
+    pub(super) fn published_after(&self, latency: Duration) {
+        self.latency.observe(latency.as_secs_f64());
+    }
+
+    pub(super) fn scan_failed(&self, host: &Host) {
+        self.scan_failures.get_or_create(&OfRegistry { registry: host.to_string() }).inc();
+    }
+
+    /// These repositories are to be scanned, and no others.
+    pub(super) fn watched(&self, repositories: &BTreeSet<Repository>) {
+        let mut scanned = self.scanned.lock().expect("no panic happens while it is held");
+        scanned.retain(|repository, _| {
+            let is_watched = repositories.contains(repository);
+            if !is_watched {
+                self.staleness.remove(&OfRepository { repository: repository.to_string() });
+            }
+            is_watched
+        });
+        for repository in repositories {
+            scanned.entry(repository.clone()).or_insert_with(Instant::now);
+        }
+    }
+
+    pub(super) fn scanned(&self, repository: &Repository) {
+        let mut scanned = self.scanned.lock().expect("no panic happens while it is held");
+        if let Some(at) = scanned.get_mut(repository) {
+            *at = Instant::now();
+        }
+    }
+
+    pub(super) fn told(&self, outcome: &'static str) {
+        self.notices.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    pub(super) fn panicked(&self) {
+        self.panics.inc();
+    }
+
+    pub(super) fn reload_failed(&self) {
+        self.reload_failures.inc();
+    }
+
+    /// All of it as text, with the store's counts as they are now.
+    pub(super) fn text(&self, counts: &Counts) -> String {
+        let set = |gauge: &Gauge, count: u64| gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+        set(&self.waiting, counts.waiting);
+        set(&self.running, counts.running);
+        set(&self.failing, counts.failing);
+        set(&self.held, counts.held);
+        set(&self.parked, counts.parked);
+        set(&self.quarantined, counts.quarantined);
+        for (repository, at) in self.scanned.lock().expect("no panic happens while it is held").iter() {
+            let labels = OfRepository { repository: repository.to_string() };
+            self.staleness.get_or_create(&labels).set(at.elapsed().as_secs_f64());
+        }
+        self.oldest.set(counts.oldest_waiting.unwrap_or_default().as_secs_f64());
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry).expect("writing to a string cannot fail");
+        text
+    }
+}

@@ -1,0 +1,251 @@
+//! Stories of jobs that hold on any database: wake-ups, leases, ends, lists.
+
+use std::time::Duration;
+
+use onetag::store::{Counts, End, List, Store, StoreError, Trigger, TroubleKind, Wake};
+
+use super::{HOUR, claim, claim_one, deliver_at_last, digest, hinted, quiet, repository, tag, ubuntu, wake};
+
+pub(crate) async fn wakes_of_one_tag_are_one_job_with_the_newest_hint_of_each_image(store: Store) {
+    store.accept(vec![hinted("xenial", "amd64-xenial", "old"), hinted("xenial", "arm64-xenial", "arm")]).await.unwrap();
+    let newest = Wake { event_id: Some("e3".into()), ..hinted("xenial", "amd64-xenial", "new") };
+    store.accept(vec![newest]).await.unwrap();
+
+    let job = claim_one(&store).await;
+    assert_eq!((job.repository, job.tag), (ubuntu(), tag("xenial")));
+    assert_eq!(job.hints, [(tag("amd64-xenial"), digest("new")), (tag("arm64-xenial"), digest("arm"))].into());
+    assert_eq!((job.trigger, job.event_id), (Trigger::Hook("quay".into()), Some("e3".into())));
+    assert!(job.woken_at_ms <= job.last_woken_at_ms);
+    assert!(claim(&store).await.is_none(), "three wake-ups of one tag should be one job");
+}
+
+pub(crate) async fn one_event_a_thousand_times_is_one_job(store: Store) {
+    let calls = (0..1000).map(|_| store.accept(vec![wake("xenial")]));
+    assert!(futures_util::future::join_all(calls).await.iter().all(Result::is_ok));
+    assert_eq!(store.jobs(List::Active, 10).await.unwrap().len(), 1);
+}
+
+pub(crate) async fn ten_thousand_tags_in_one_delivery_are_as_many_jobs(store: Store) {
+    deliver_at_last(&store, (0..10_000).map(|n| wake(&format!("v{n}"))).collect()).await;
+    assert_eq!(store.counts().await.unwrap().waiting, 10_000);
+}
+
+pub(crate) async fn a_job_waits_for_quiet_and_each_wake_begins_it_anew(store: Store) {
+    store.accept(vec![quiet("xenial", Duration::ZERO)]).await.unwrap();
+    store.accept(vec![quiet("xenial", HOUR)]).await.unwrap();
+    assert!(claim(&store).await.is_none());
+    let due = store.next_due(&[]).await.unwrap().expect("a job waits");
+    assert!(due > HOUR / 2 && due <= HOUR, "{due:?}");
+}
+
+pub(crate) async fn quiet_time_has_an_end_however_often_the_tag_is_woken(store: Store) {
+    let impatient = Wake { longest: Duration::from_millis(1), ..quiet("xenial", HOUR) };
+    store.accept(vec![impatient.clone()]).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    store.accept(vec![impatient]).await.unwrap();
+    assert_eq!(store.next_due(&[]).await.unwrap(), Some(Duration::ZERO));
+    claim_one(&store).await;
+}
+
+pub(crate) async fn the_job_that_was_due_first_is_claimed_first(store: Store) {
+    store.accept(vec![quiet("later", Duration::from_millis(2))]).await.unwrap();
+    store.accept(vec![wake("first")]).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    store.accept(vec![wake("last")]).await.unwrap();
+    let mut order = Vec::new();
+    while let Some(job) = claim(&store).await {
+        order.push(job.tag.to_string());
+    }
+    // The first two are as near as a millisecond: only the last is sure of its place.
+    assert_eq!((order.len(), order[2].as_str()), (3, "last"));
+}
+
+pub(crate) async fn a_busy_registry_does_not_keep_the_others_waiting(store: Store) {
+    let elsewhere = Wake { repository: repository("ghcr.io/acme/app"), ..wake("v1") };
+    store.accept(vec![wake("xenial")]).await.unwrap();
+    store.accept(vec![elsewhere.clone()]).await.unwrap();
+    let busy = [ubuntu().host().clone()];
+    let job = store.claim(HOUR, &busy).await.unwrap().expect("a job at the other registry");
+    assert_eq!(job.repository, elsewhere.repository);
+    assert!(store.claim(HOUR, &busy).await.unwrap().is_none());
+    let next = store.next_due(&busy).await.unwrap().expect("the lease may end");
+    assert!(next > HOUR / 2, "a job that may not run is not due: {next:?}");
+    assert_eq!(claim_one(&store).await.tag, tag("xenial"));
+}
+
+pub(crate) async fn nothing_is_due_where_nothing_waits(store: Store) {
+    assert!(claim(&store).await.is_none());
+    assert_eq!(store.next_due(&[]).await.unwrap(), None);
+    store.accept(Vec::new()).await.unwrap();
+    assert_eq!(store.counts().await.unwrap(), Counts::default());
+}
+
+pub(crate) async fn a_lost_lease_can_write_nothing(store: Store) {
+    store.accept(vec![wake("xenial")]).await.unwrap();
+    let stale = claim_one(&store).await;
+    assert!(store.extend(&stale, Duration::ZERO).await.unwrap(), "the lease is there, and ends now");
+    assert!(!store.extend(&stale, HOUR).await.unwrap(), "a lease that ended cannot be extended");
+
+    let fresh = claim_one(&store).await;
+    assert_eq!((stale.starts, fresh.starts), (1, 2), "the first run never ended");
+    let entry = super::entry(onetag::store::Act::Pushed, "stale");
+    assert!(!store.finish(&stale, End::Done, Some(entry)).await.unwrap());
+    assert_eq!(store.history(None, None, 10, None).await.unwrap(), []);
+    assert!(!store.extend(&stale, HOUR).await.unwrap());
+    assert!(store.extend(&fresh, HOUR).await.unwrap(), "the stale finish should not end the fresh lease");
+    assert!(store.finish(&fresh, End::Done, None).await.unwrap());
+}
+
+pub(crate) async fn a_run_ends_once(store: Store) {
+    for end in [End::Done, End::Retry { after: Duration::ZERO, reason: "again".into() }] {
+        store.accept(vec![wake("xenial")]).await.unwrap();
+        let job = claim_one(&store).await;
+        assert!(store.finish(&job, end, None).await.unwrap());
+        assert!(!store.finish(&job, End::Parked { reason: "late".into() }, None).await.unwrap());
+        assert!(!store.extend(&job, HOUR).await.unwrap());
+    }
+    assert_eq!(store.counts().await.unwrap().parked, 0);
+}
+
+pub(crate) async fn a_finished_tag_that_comes_back_is_not_the_old_job(store: Store) {
+    store.accept(vec![wake("xenial")]).await.unwrap();
+    let first = claim_one(&store).await;
+    store.finish(&first, End::Done, None).await.unwrap();
+    store.accept(vec![wake("xenial")]).await.unwrap();
+    claim_one(&store).await;
+    assert!(!store.finish(&first, End::Done, None).await.unwrap());
+}
+
+pub(crate) async fn a_wake_during_a_run_makes_the_job_wait_again(store: Store) {
+    store.accept(vec![hinted("xenial", "amd64-xenial", "one")]).await.unwrap();
+    let first = claim_one(&store).await;
+    store.accept(vec![hinted("xenial", "arm64-xenial", "two")]).await.unwrap();
+    assert!(claim(&store).await.is_none(), "one tag is worked on by one");
+
+    store.finish(&first, End::Done, None).await.unwrap();
+    let second = claim_one(&store).await;
+    assert_eq!(second.hints, [(tag("arm64-xenial"), digest("two"))].into(), "the first hint was served");
+    assert!(second.woken_at_ms >= first.woken_at_ms);
+    store.finish(&second, End::Done, None).await.unwrap();
+    assert_eq!(store.counts().await.unwrap(), Counts::default());
+}
+
+pub(crate) async fn a_failed_run_comes_back_with_its_hints_and_its_first_wake(store: Store) {
+    store.accept(vec![hinted("xenial", "amd64-xenial", "one")]).await.unwrap();
+    let first = claim_one(&store).await;
+    let end = End::Retry { after: HOUR, reason: "503 Service\u{1b}[31m Unavailable".into() };
+    store.finish(&first, end, None).await.unwrap();
+    assert!(claim(&store).await.is_none(), "an hour is left");
+
+    store.accept(vec![hinted("xenial", "arm64-xenial", "two")]).await.unwrap();
+    let second = claim_one(&store).await;
+    assert_eq!(second.hints.len(), 2, "a wake-up brings a retry forward, and adds what it knows");
+    assert_eq!((second.starts, second.attempts, second.woken_at_ms), (1, 1, first.woken_at_ms));
+
+    let job = store.job(&ubuntu(), &tag("xenial")).await.unwrap().expect("it runs");
+    let trouble = job.trouble.expect("it failed");
+    assert_eq!((trouble.kind, trouble.reason.as_str()), (TroubleKind::Failing, "503 Service [31m Unavailable"));
+    store.finish(&second, End::Retry { after: Duration::ZERO, reason: "again".into() }, None).await.unwrap();
+    assert_eq!(claim_one(&store).await.attempts, 2);
+}
+
+pub(crate) async fn a_job_given_up_is_listed_and_waits_again_when_woken(store: Store) {
+    store.accept(vec![wake("parked"), wake("held")]).await.unwrap();
+    while let Some(job) = claim(&store).await {
+        let reason = format!("{} it is", job.tag);
+        let end = if job.tag == tag("held") { End::Held { reason } } else { End::Parked { reason } };
+        store.finish(&job, end, None).await.unwrap();
+    }
+    let counts = store.counts().await.unwrap();
+    assert_eq!((counts.waiting, counts.held, counts.parked), (0, 1, 1));
+    assert_eq!(store.next_due(&[]).await.unwrap(), None);
+    let troubled = store.jobs(List::Troubled, 10).await.unwrap();
+    assert_eq!(troubled.len(), 2);
+    assert!(troubled.iter().all(|job| job.due_in.is_none() && job.woken_at_ms.is_none()), "{troubled:?}");
+
+    store.accept(vec![wake("parked")]).await.unwrap();
+    let view = store.job(&ubuntu(), &tag("parked")).await.unwrap().expect("it waits");
+    assert_eq!(view.due_in, Some(Duration::ZERO));
+    assert_eq!(view.trouble.expect("listed until a run is clean").reason, "parked it is");
+    let job = claim_one(&store).await;
+    assert_eq!((job.starts, job.attempts), (1, 0));
+    store.finish(&job, End::Done, None).await.unwrap();
+    assert_eq!(store.job(&ubuntu(), &tag("parked")).await.unwrap(), None);
+}
+
+pub(crate) async fn trouble_is_told_since_when_it_is_of_its_kind(store: Store) {
+    let mut since = Vec::new();
+    for reason in ["first", "second"] {
+        store.accept(vec![wake("xenial")]).await.unwrap();
+        let job = claim_one(&store).await;
+        store.finish(&job, End::Held { reason: reason.into() }, None).await.unwrap();
+        let trouble = store.job(&ubuntu(), &tag("xenial")).await.unwrap().unwrap().trouble.unwrap();
+        assert_eq!(trouble.reason, reason);
+        since.push(trouble.since_ms);
+        tokio::time::sleep(Duration::from_millis(3)).await;
+    }
+    assert_eq!(since[0], since[1]);
+}
+
+pub(crate) async fn lists_and_counts_tell_running_from_waiting(store: Store) {
+    store.accept(vec![wake("running")]).await.unwrap();
+    let running = claim_one(&store).await;
+    store.accept(vec![quiet("waiting", HOUR)]).await.unwrap();
+
+    let active = store.jobs(List::Active, 10).await.unwrap();
+    let shown: Vec<_> = active.iter().map(|job| (job.tag.as_str(), job.is_running, job.due_in.is_some())).collect();
+    assert_eq!(shown, [("running", true, false), ("waiting", false, true)]);
+    let counts = store.counts().await.unwrap();
+    assert_eq!((counts.running, counts.waiting), (1, 1));
+    assert!(counts.oldest_waiting.is_some());
+    assert_eq!(store.jobs(List::Active, 1).await.unwrap().len(), 1);
+
+    store.finish(&running, End::Done, None).await.unwrap();
+    assert_eq!(store.counts().await.unwrap().running, 0);
+}
+
+pub(crate) async fn whoever_listens_hears_of_wakes_and_releases(store: Store) {
+    let mut changes = store.changes();
+    store.accept(vec![wake("xenial")]).await.unwrap();
+    changes.next().await;
+    let job = claim_one(&store).await;
+    store.finish(&job, End::Retry { after: Duration::ZERO, reason: "again".into() }, None).await.unwrap();
+    changes.next().await;
+}
+
+pub(crate) async fn what_cannot_be_used_is_kept_cut_and_counted(store: Store) {
+    for n in 0..1100 {
+        let body = if n == 1099 { vec![b'x'; 100_000] } else { n.to_string().into_bytes() };
+        store.quarantine("quay", "not JSON", &body).await.unwrap();
+    }
+    assert_eq!(store.counts().await.unwrap().quarantined, 1000);
+    let newest = store.quarantined(2).await.unwrap();
+    assert_eq!((newest[0].size_bytes, newest[0].body.len()), (100_000, 64 * 1024));
+    assert_eq!((newest[1].hook.as_str(), newest[1].body.as_slice()), ("quay", b"1098".as_slice()));
+    assert!(newest[0].id > newest[1].id);
+}
+
+pub(crate) async fn everything_that_64_callers_were_told_is_stored_is_there(store: Store) {
+    let caller = |caller: usize| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            for n in 0..20 {
+                store.accept(vec![wake(&format!("c{caller}-{n}"))]).await.unwrap();
+                let found = store.job(&ubuntu(), &tag(&format!("c{caller}-{n}"))).await.unwrap();
+                assert!(found.is_some(), "told that it is stored before it could be read");
+            }
+        })
+    };
+    let callers: Vec<_> = (0..64).map(caller).collect();
+    futures_util::future::try_join_all(callers).await.unwrap();
+    assert_eq!(store.jobs(List::Active, u32::MAX).await.unwrap().len(), 64 * 20);
+}
+
+pub(crate) async fn a_closed_store_says_so(store: Store) {
+    store.accept(vec![wake("xenial")]).await.unwrap();
+    store.close().await;
+    store.close().await;
+    assert!(matches!(store.accept(vec![wake("xenial")]).await, Err(StoreError::Closed)));
+    assert!(matches!(store.claim(HOUR, &[]).await, Err(StoreError::Closed)));
+    assert!(matches!(store.counts().await, Err(StoreError::Closed)));
+}
