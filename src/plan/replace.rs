@@ -20,9 +20,6 @@ pub(super) fn weigh(
     policy: &Policy,
     reasons: &mut Vec<Reason>,
 ) {
-    if published.digest == *index.digest() {
-        return;
-    }
     let found = match &published.content {
         Content::Index(children) => match foreign_child(children) {
             None => return weigh_removal(tag, children, index, &weighed.lacking, policy, reasons),

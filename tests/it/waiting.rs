@@ -11,6 +11,9 @@ async fn an_architecture_that_arrives_while_waited_for_is_published() {
     let options = ["publish", "-r", &repository, "-t", "xenial", "--require", "amd64,arm64", "--wait", "1m"];
     let running = onetag(options).spawn();
     running.wait_for("xenial: waiting for arm64-xenial").await;
+    while registry.count(Kind::Tags) < 3 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     registry.push_image("ubuntu:arm64-xenial", "linux/arm64");
     let ran = running.wait().await.expect(0);
     assert_eq!(registry.platforms("ubuntu:xenial"), ["linux/amd64", "linux/arm64"]);
