@@ -7,7 +7,7 @@ use http::HeaderMap;
 use serde::Deserialize;
 
 use super::Rejection;
-use super::json::{self, Object, Text};
+use super::json::{self, List, Object, Text};
 use super::told::{Ignored, Outcome, Told};
 
 /// An event, which Event Grid wraps as its data.
@@ -19,6 +19,8 @@ pub(super) struct Event {
     action: Text,
     target: Object<Target>,
     request: Object<Request>,
+    /// Distribution's, of which this is one event alone.
+    events: List<Text>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -39,7 +41,7 @@ struct Request {
 /// Returns what became of the event.
 pub(super) fn parse(_: &HeaderMap, body: &[u8]) -> Result<Vec<Outcome>, Rejection> {
     let event = json::read::<Object<Event>>(body)?.into_inner();
-    if event.action.is_none() || json::keys(body).contains_key("events") {
+    if event.action.is_none() || event.events.is_there() {
         return Err(Rejection::unlike(body, "an object with `action` and without `events`"));
     }
     if !event.action.is("push") {

@@ -4,20 +4,22 @@
 //! that are not asked for are skipped, not stored, so that a body costs little more memory than its
 //! own bytes. Reading a part never fails, and one odd event cannot spoil the others.
 
-use std::collections::BTreeMap;
-use std::ops::Deref;
+mod parts;
 
-use serde::de::value::MapDeserializer;
-use serde::{Deserialize, Deserializer};
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::Rejection;
 use crate::model::text::clean;
+pub(super) use parts::{List, Object, Text, UnixTime};
 
 /// Nothing that a registry sends nests half as deep.
 const DEEPEST: usize = 64;
-/// Twice the largest batch that Event Grid sends; nobody else sends as many.
-const MOST_EVENTS: usize = 10_000;
+/// As many keys of a body as are shown to people.
+const SHOWN: usize = 8;
 
 /// Reads a body. JSON of another shape is a `T` in which everything is absent.
 pub(super) fn read<'de, T: Deserialize<'de> + Default>(body: &'de [u8]) -> Result<T, Rejection> {
@@ -25,33 +27,65 @@ pub(super) fn read<'de, T: Deserialize<'de> + Default>(body: &'de [u8]) -> Resul
     Ok(T::deserialize(raw).unwrap_or_default())
 }
 
-/// The keys of a body and what stands behind them; none unless it is an object.
-pub(super) fn keys(body: &[u8]) -> BTreeMap<String, &RawValue> {
-    check(body).map(fields).unwrap_or_default()
-}
-
 /// What a body is, in words: ``an object with the keys `a` and `b` ``.
 pub(super) fn describe(body: &[u8]) -> String {
-    const SHOWN: usize = 8;
     let Ok(raw) = check(body) else {
         return "no JSON".to_owned();
     };
-    let fields = fields(raw);
-    let text = |key: &str| fields.get(key).and_then(|raw| serde_json::from_str::<String>(raw.get()).ok());
-    if let (Some(_), Some(kind)) = (text("specversion"), text("type")) {
+    match raw.get().as_bytes().first() {
+        Some(b'{') => describe_object(raw),
+        Some(b'[') => "an array".to_owned(),
+        Some(b'"') => "a string".to_owned(),
+        _ => "a single value".to_owned(),
+    }
+}
+
+fn describe_object(raw: &RawValue) -> String {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct CloudEvent {
+        specversion: Text,
+        #[serde(rename = "type")]
+        kind: Text,
+    }
+    let event = Object::<CloudEvent>::deserialize(raw).unwrap_or_default().into_inner();
+    if let (Some(_), Some(kind)) = (event.specversion.0, event.kind.0) {
         return format!("a CloudEvent of the type `{}`", clean(&kind, 60));
     }
-    let mut keys: Vec<String> = fields.keys().take(SHOWN).map(|key| format!("`{}`", clean(key, 40))).collect();
-    if fields.len() > SHOWN {
-        keys.push(format!("{} more", fields.len() - SHOWN));
+    let reader = &mut serde_json::Deserializer::from_str(raw.get());
+    let Keys { mut shown, count } = reader.deserialize_map(Keys::default()).unwrap_or_default();
+    if count > SHOWN {
+        shown.push(format!("{} more", count - SHOWN));
     }
-    match (raw.get().as_bytes().first(), keys.as_slice()) {
-        (Some(b'{'), []) => "an object without keys".to_owned(),
-        (Some(b'{'), [key]) => format!("an object with the key {key}"),
-        (Some(b'{'), [keys @ .., last]) => format!("an object with the keys {} and {last}", keys.join(", ")),
-        (Some(b'['), _) => "an array".to_owned(),
-        (Some(b'"'), _) => "a string".to_owned(),
-        _ => "a single value".to_owned(),
+    match shown.as_slice() {
+        [] => "an object without keys".to_owned(),
+        [key] => format!("an object with the key {key}"),
+        [keys @ .., last] => format!("an object with the keys {} and {last}", keys.join(", ")),
+    }
+}
+
+/// The first keys of an object, as they are shown, and how many there are.
+#[derive(Default)]
+struct Keys {
+    shown: Vec<String>,
+    count: usize,
+}
+
+impl<'de> Visitor<'de> for Keys {
+    type Value = Keys;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Keys, A::Error> {
+        while let Some((key, IgnoredAny)) = map.next_entry::<String, IgnoredAny>()? {
+            self.count += 1;
+            if self.count <= SHOWN {
+                self.shown.push(format!("`{}`", clean(&key, 40)));
+            }
+        }
+        Ok(self)
     }
 }
 
@@ -80,127 +114,6 @@ fn nests_too_deeply(body: &[u8]) -> bool {
         }
     }
     false
-}
-
-/// Of a key that stands twice, the last counts, as in Go's reader.
-fn fields(raw: &RawValue) -> BTreeMap<String, &RawValue> {
-    serde_json::from_str(raw.get()).unwrap_or_default()
-}
-
-/// Some text that is not empty.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Text(pub(super) Option<String>);
-
-impl Text {
-    /// Whether it is exactly this text.
-    pub(super) fn is(&self, wanted: &str) -> bool {
-        self.0.as_deref() == Some(wanted)
-    }
-
-    /// Whether it begins like this.
-    pub(super) fn begins(&self, prefix: &str) -> bool {
-        self.0.as_deref().is_some_and(|text| text.starts_with(prefix))
-    }
-}
-
-impl Deref for Text {
-    type Target = Option<String>;
-
-    fn deref(&self) -> &Option<String> {
-        &self.0
-    }
-}
-
-impl<'de> Deserialize<'de> for Text {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Text, D::Error> {
-        let raw = <&'de RawValue>::deserialize(deserializer)?;
-        let text = serde_json::from_str::<String>(raw.get()).ok();
-        Ok(Text(text.filter(|text| !text.is_empty())))
-    }
-}
-
-/// A moment in Unix seconds, whole or with a fraction, as RFC 3339 has it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct UnixTime(pub(super) Option<String>);
-
-impl<'de> Deserialize<'de> for UnixTime {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<UnixTime, D::Error> {
-        /// The last second of the year 9999.
-        const LAST: f64 = 253_402_300_799.0;
-        let raw = <&'de RawValue>::deserialize(deserializer)?;
-        let seconds = serde_json::from_str::<f64>(raw.get()).ok().filter(|seconds| (1.0..=LAST).contains(seconds));
-        let moment = seconds.map(|seconds| std::time::UNIX_EPOCH + std::time::Duration::from_secs_f64(seconds.floor()));
-        Ok(UnixTime(moment.map(|moment| humantime::format_rfc3339_seconds(moment).to_string())))
-    }
-}
-
-/// An object; where there is none, one without keys.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Object<T> {
-    value: T,
-    is_there: bool,
-}
-
-impl<T> Object<T> {
-    /// Whether there is an object at all.
-    pub(super) fn is_there(&self) -> bool {
-        self.is_there
-    }
-
-    pub(super) fn into_inner(self) -> T {
-        self.value
-    }
-}
-
-impl<T> Deref for Object<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.value
-    }
-}
-
-impl<'de, T: Deserialize<'de> + Default> Deserialize<'de> for Object<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Object<T>, D::Error> {
-        let raw = <&'de RawValue>::deserialize(deserializer)?;
-        let fields = MapDeserializer::new(fields(raw).into_iter());
-        let value = T::deserialize(fields).unwrap_or_default();
-        Ok(Object { value, is_there: raw.get().starts_with('{') })
-    }
-}
-
-/// An array, of as many elements as are read; where there is none, nothing.
-#[derive(Clone, Debug, Default)]
-pub(super) struct List<T> {
-    elements: Vec<T>,
-    found: usize,
-    is_there: bool,
-}
-
-impl<T> List<T> {
-    /// Whether there is an array at all.
-    pub(super) fn is_there(&self) -> bool {
-        self.is_there
-    }
-
-    /// The elements, unless there are too many.
-    pub(super) fn into_events(self) -> Result<Vec<T>, Rejection> {
-        if self.found > MOST_EVENTS {
-            return Err(Rejection::TooManyEvents { found: self.found, most: MOST_EVENTS });
-        }
-        Ok(self.elements)
-    }
-}
-
-impl<'de, T: Deserialize<'de> + Default> Deserialize<'de> for List<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<List<T>, D::Error> {
-        let raw = <&'de RawValue>::deserialize(deserializer)?;
-        let all: Option<Vec<&'de RawValue>> = serde_json::from_str(raw.get()).ok();
-        let is_there = all.is_some();
-        let all = all.unwrap_or_default();
-        let elements = all.iter().take(MOST_EVENTS).map(|raw| T::deserialize(*raw).unwrap_or_default()).collect();
-        Ok(List { elements, found: all.len(), is_there })
-    }
 }
 
 #[cfg(test)]
@@ -288,7 +201,7 @@ mod tests {
         for (body, words) in [
             ("{}", "an object without keys"),
             (r#"{"tag":"secret"}"#, "an object with the key `tag`"),
-            (r#"{"b":1,"a":2,"\u001b[31m":3}"#, "an object with the keys `[31m`, `a` and `b`"),
+            (r#"{"b":1,"a":2,"\u001b[31m":3}"#, "an object with the keys `b`, `a` and `[31m`"),
             ("[1]", "an array"),
             (r#"{"specversion":"1.0","type":"com.example.x"}"#, "a CloudEvent of the type `com.example.x`"),
             (r#""text""#, "a string"),

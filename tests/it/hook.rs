@@ -106,7 +106,7 @@ async fn a_delivery_of_another_sender_is_refused_and_recognised() {
     let ran = hook("harbor").arg(sample("quay.json")).run().await;
     insta::assert_snapshot!(picture(&ran), @r"
     exit 2
-    error: the delivery cannot be read as one of `harbor`: found an object with the keys `docker_url`, `homepage`, `name`, `namespace`, `repository` and `updated_tags`, expected an object with `type` and `event_data`, or a CloudEvent of a type that begins with `harbor.`
+    error: the delivery cannot be read as one of `harbor`: found an object with the keys `repository`, `namespace`, `name`, `docker_url`, `homepage` and `updated_tags`, expected an object with `type` and `event_data`, or a CloudEvent of a type that begins with `harbor.`
     hint: it looks like a delivery of `quay`: try `--format quay`
     ");
 }
