@@ -254,7 +254,8 @@ impl Publisher {
             let (seen, plan) = tokio::select! {
                 // Boxed, since futures that hold futures tire the compiler of whoever calls this.
                 planned = Box::pin(self.look_and_plan(registry, job, known, give_up_waiting)) => planned?,
-                () = self.stop.cancelled() => return Err(PublishError::Interrupted),
+                // Later runs may follow a write, which is not left half done.
+                () = self.stop.cancelled(), if run == 0 => return Err(PublishError::Interrupted),
             };
             match self.act(registry, job, &seen, plan).await? {
                 Acted::Done(outcome) => return Ok(*outcome),
