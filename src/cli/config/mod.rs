@@ -57,7 +57,6 @@ fn plainly(message: &str) -> String {
 #[derive(Clone, Copy, Debug)]
 pub(in crate::cli) enum Reader<'h> {
     /// The service: everything.
-    #[allow(dead_code, reason = "the service comes next")]
     Service,
     /// One command at this registry. Secrets of hooks and files of other registries may be missing.
     Command(&'h Host),
