@@ -5,6 +5,7 @@
 
 pub mod arch;
 pub mod digest;
+pub mod evidence;
 pub mod image;
 pub mod index;
 pub mod job;
@@ -12,12 +13,15 @@ pub mod name;
 pub mod pattern;
 pub mod platform;
 pub mod text;
+pub mod version;
 
 pub use arch::{ArchChoice, Dialect, Meaning, Promise, Words};
 pub use digest::{Digest, ToldDigest};
+pub use evidence::{Evidence, Machine, Proof, Witness};
 pub use image::{Claim, Found, Image, Last, Observation, Published, Seen, Unfit};
 pub use index::{Descriptor, Entry, Index, IndexKind};
 pub use job::{Job, Push};
 pub use name::{Host, Repository, RepositoryPath, Tag};
 pub use pattern::{ArchTag, Pattern};
 pub use platform::Platform;
+pub use version::{ImageState, Version, VersionState};

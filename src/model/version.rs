@@ -1,0 +1,92 @@
+//! One plain tag as an audit found it: which architectures exist, and what is wrong with them.
+
+use serde::{Deserialize, Serialize};
+
+/// How one architecture of a plain tag stands. The order is from right to wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ImageState {
+    /// What is published is what was pushed.
+    Ok,
+    /// It was pushed, and is not in the index.
+    Unpublished,
+    /// The index has an older image.
+    Stale,
+    /// It is in the index, and no tag stands for it.
+    Orphan,
+    /// It is required, and there is no tag.
+    Missing,
+    /// There are several for one platform.
+    Duplicate,
+    /// It cannot be read as an image.
+    Unreadable,
+    /// It contradicts its tag or its entry in the index.
+    Mismatch,
+    /// It is in the index, and the registry no longer has it.
+    Dangling,
+}
+
+/// How a plain tag stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum VersionState {
+    /// As the worst of its images.
+    Images(ImageState),
+    /// It holds something that was not made of architecture tags.
+    Foreign(Foreign),
+}
+
+/// The state of a plain tag that holds something else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Foreign {
+    /// It holds something that was not made of architecture tags.
+    Foreign,
+}
+
+/// One plain tag as it was found. Serialized, it is an element of `versions` of `onetag audit`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Version {
+    /// The plain tag.
+    pub tag: String,
+    /// How it stands.
+    pub state: VersionState,
+    /// The digest that is published; none where nothing is.
+    pub digest: Option<String>,
+    /// Its architectures, in the order of platforms.
+    pub images: Vec<ImageRow>,
+    /// What is wrong or worth knowing, the worst first.
+    pub problems: Vec<Problem>,
+}
+
+/// One architecture of a plain tag as it was found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageRow {
+    /// The word of the tag; in the repository's own words where there is no tag.
+    pub arch: Option<String>,
+    /// The architecture tag; none for what only the index has.
+    pub tag: Option<String>,
+    /// The platform, `linux/arm/v7`; none where nobody knows it.
+    pub platform: Option<String>,
+    /// How it stands.
+    pub state: ImageState,
+    /// What the architecture tag stands for.
+    pub digest: Option<String>,
+    /// What the index has for this platform.
+    pub published: Option<String>,
+    /// What there is to say about it, if anything.
+    pub detail: Option<String>,
+}
+
+/// Something wrong or worth knowing about a plain tag.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// Stable, lower-case and hyphenated.
+    pub code: String,
+    /// The tag that it is about.
+    pub tag: Option<String>,
+    /// The sentence for people.
+    pub message: String,
+    /// What can be done about it, if anything.
+    pub remedy: Option<String>,
+}
