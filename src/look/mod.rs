@@ -4,11 +4,15 @@
 //! as its manifest is there. What a digest is never changes, so a tag that was seen before costs a
 //! HEAD. There is no judgement here: what is odd about an image is a fact among others.
 
+mod facts;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
 use futures_util::future::{try_join, try_join_all, try_join3};
 use tokio::sync::OnceCell;
+
+pub use facts::Facts;
 
 use crate::model::image::Content;
 use crate::model::text::clean;
