@@ -11,22 +11,54 @@ use std::sync::Arc;
 pub enum StoreError {
     /// Text that names no database this program can use. The text may hold a password: only its
     /// scheme is kept.
-    #[error("`{scheme}` is not a database address: expected `sqlite://` and the path of a file")]
+    #[error(
+        "`{scheme}` is not a database address: expected `sqlite://` and the path of a file, or `postgres://`, a server and a database"
+    )]
     Address {
         /// What stood before the first `:`.
         scheme: String,
     },
+    /// An address says something after its `?` that is not known here; what it says is not repeated.
+    #[error("the database's address has a parameter that cannot be used: expected {expected}")]
+    Parameter {
+        /// What may stand there.
+        expected: String,
+    },
+    /// The server does not answer, or its connections break.
+    #[error("`{database}` cannot be reached: {detail}")]
+    Unreachable {
+        /// The server and its database.
+        database: String,
+        /// What the driver, the server or the operating system said.
+        detail: String,
+    },
+    /// The server does not know this user, the password, or the database.
+    #[error("`{database}` refused the login: {detail}")]
+    Login {
+        /// The server and its database.
+        database: String,
+        /// What the server said.
+        detail: String,
+    },
+    /// The user lacks a right.
+    #[error("`{database}` does not allow it: {detail}")]
+    NotAllowed {
+        /// The server and its database.
+        database: String,
+        /// What the server said.
+        detail: String,
+    },
     /// No space is left where the database is.
-    #[error("`{}` cannot grow: the disk is full", path.display())]
+    #[error("`{database}` cannot grow: the disk is full")]
     Full {
-        /// The database file.
-        path: PathBuf,
+        /// The file, or the server and its database.
+        database: String,
     },
     /// The file, its folder or the file system cannot be written.
-    #[error("`{}` cannot be written", path.display())]
+    #[error("`{database}` cannot be written")]
     ReadOnly {
-        /// The file that was to be written.
-        path: PathBuf,
+        /// The file, or the server and its database.
+        database: String,
     },
     /// Another program keeps the database locked.
     #[error("`{}` is locked by another program", path.display())]
@@ -41,22 +73,22 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// The file is damaged, or no database at all.
-    #[error("`{}` is damaged: {detail}", path.display())]
+    #[error("`{database}` is damaged: {detail}")]
     Corrupt {
-        /// The database file.
-        path: PathBuf,
+        /// The file, or the server and its database.
+        database: String,
         /// What the database engine found.
         detail: String,
     },
     /// A later version of this program wrote the file.
-    #[error("`{}` has schema {found}, and this onetag knows schemas up to {known}", path.display())]
+    #[error("`{database}` has schema {found}, and this onetag knows schemas up to {known}")]
     Newer {
-        /// The database file.
-        path: PathBuf,
+        /// The file, or the server and its database.
+        database: String,
         /// The schema in the file.
         found: i64,
         /// The latest schema known here.
-        known: usize,
+        known: i64,
     },
     /// The file is another program's database.
     #[error("`{}` is a database of another program", path.display())]
@@ -99,10 +131,18 @@ impl StoreError {
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
             Self::Address { .. } => "for example `sqlite://onetag.db`, or `sqlite:///var/lib/onetag/onetag.db`",
+            Self::Parameter { .. } => "see <https://www.postgresql.org/docs/current/libpq-ssl.html>",
+            Self::Unreachable { .. } => "deliveries are refused and sent again by their senders until it is back",
+            Self::Login { .. } => {
+                "the password is taken from `password` beside `url`, the address, PGPASSWORD or .pgpass"
+            }
+            Self::NotAllowed { .. } => "the user must own the schema `onetag`, or be allowed to make it",
             Self::Full { .. } => "make space; deliveries are refused and sent again by their senders until then",
+            Self::ReadOnly { database } if database.starts_with("postgres") => "name the primary: this is a standby",
             Self::ReadOnly { .. } => "the folder must be writable by this user, for the file and two files beside it",
             Self::Locked { .. } => "end the other program's transaction, or stop it",
             Self::InUse { .. } => "stop the other one, or give this one a database of its own",
+            Self::Corrupt { database, .. } if database.starts_with("postgres") => "restore a backup",
             Self::Corrupt { .. } => {
                 "restore a backup, or move the file and its `-wal` and `-shm` away and start again: only history is lost, tags are found by scanning"
             }
@@ -110,7 +150,7 @@ impl StoreError {
             Self::Foreign { .. } => "name another file",
             Self::Network { .. } => "name a file on a local disk",
             Self::Moved { .. } => "start onetag again",
-            Self::Slow => "look at the disk's load",
+            Self::Slow => "look at the load of the database and its disk",
             Self::Closed | Self::Other { .. } => return None,
         })
     }

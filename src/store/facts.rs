@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Store, StoreError};
+use super::{Database, Store, StoreError, ask};
 use crate::model::Digest;
 
 impl Store {
@@ -12,7 +12,7 @@ impl Store {
         if digests.is_empty() {
             return Ok(BTreeMap::new());
         }
-        self.database.facts(kind, digests).await
+        ask!(self, facts(kind, digests))
     }
 
     /// Remembers facts, all in one transaction.
@@ -20,6 +20,6 @@ impl Store {
         if facts.is_empty() {
             return Ok(());
         }
-        self.database.put_facts(kind, facts).await
+        ask!(self, put_facts(kind, facts))
     }
 }

@@ -9,7 +9,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::journal::Entry;
-use super::{Store, StoreError};
+use super::{Database, Store, StoreError, ask};
 use crate::model::{Digest, Host, Repository, Tag};
 
 /// A reason to look at one plain tag.
@@ -208,19 +208,19 @@ impl Store {
         if wakes.is_empty() {
             return Ok(());
         }
-        self.database.accept(wakes).await
+        ask!(self, accept(wakes))
     }
 
     /// Keeps a delivery that could not be used, like [`Store::accept`]: on stable storage when this
     /// returns, in a shared commit, within 2 seconds. The body is cut at 64 KiB; of more than 1000
     /// the oldest are dropped.
     pub async fn quarantine(&self, hook: &str, reason: &str, body: &[u8]) -> Result<(), StoreError> {
-        self.database.quarantine(hook, reason, body).await
+        ask!(self, quarantine(hook, reason, body))
     }
 
     /// The deliveries that could not be used, newest first.
     pub async fn quarantined(&self, most: u32) -> Result<Vec<Quarantined>, StoreError> {
-        self.database.quarantined(most).await
+        ask!(self, quarantined(most))
     }
 
     /// Leases the job that has been due longest, if any is due, leaving out the registries in
@@ -229,12 +229,15 @@ impl Store {
     /// Nobody else gets the job until it is finished or `lease` has passed. A lease does not
     /// survive its process.
     pub async fn claim(&self, lease: Duration, busy: &[Host]) -> Result<Option<Claimed>, StoreError> {
-        self.database.claim(lease, busy).await
+        ask!(self, claim(lease, busy))
     }
 
     /// Makes a lease end `lease` from now. False: it was lost, and the caller must write nothing.
     pub async fn extend(&self, claimed: &Claimed, lease: Duration) -> Result<bool, StoreError> {
-        Ok(self.database.extend(claimed, lease))
+        match &*self.database {
+            Database::Sqlite(database) => Ok(database.extend(claimed, lease)),
+            Database::Postgres(database) => database.extend(claimed, lease).await,
+        }
     }
 
     /// Ends a run: the journal's entry and the job's release in one transaction, on stable storage
@@ -243,27 +246,27 @@ impl Store {
     ///
     /// After an error the job is still leased: finish again, or leave it to the lease's end.
     pub async fn finish(&self, claimed: &Claimed, end: End, entry: Option<Entry>) -> Result<bool, StoreError> {
-        self.database.finish(claimed, end, entry).await
+        ask!(self, finish(claimed, end, entry))
     }
 
     /// How long until [`Store::claim`] with the same `busy` may find a job: zero if one is due,
     /// `None` if none waits.
     pub async fn next_due(&self, busy: &[Host]) -> Result<Option<Duration>, StoreError> {
-        self.database.next_due(busy).await
+        ask!(self, next_due(busy))
     }
 
     /// How many jobs and deliveries there are.
     pub async fn counts(&self) -> Result<Counts, StoreError> {
-        self.database.counts().await
+        ask!(self, counts())
     }
 
     /// Jobs, as a list shows them.
     pub async fn jobs(&self, list: List, most: u32) -> Result<Vec<JobView>, StoreError> {
-        self.database.jobs(list, most).await
+        ask!(self, jobs(list, most))
     }
 
     /// One tag's job, if it waits, runs or is in trouble.
     pub async fn job(&self, repository: &Repository, tag: &Tag) -> Result<Option<JobView>, StoreError> {
-        self.database.job(repository, tag).await
+        ask!(self, job(repository, tag))
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::inbox::Trigger;
-use super::{Store, StoreError};
+use super::{Database, Store, StoreError, ask};
 use crate::model::{Digest, Repository, Tag};
 
 /// What was done.
@@ -131,7 +131,7 @@ impl Store {
         trigger: Trigger,
         entry: Entry,
     ) -> Result<(), StoreError> {
-        self.database.record(repository, tag, trigger, entry).await
+        ask!(self, record(repository, tag, trigger, entry))
     }
 
     /// Entries, newest first, `before` the entry of that id. The indexes themselves are left out.
@@ -142,48 +142,48 @@ impl Store {
         most: u32,
         before: Option<i64>,
     ) -> Result<Vec<Recorded>, StoreError> {
-        self.database.history(repository, tag, most, before).await
+        ask!(self, history(repository, tag, most, before))
     }
 
     /// The newest entry that says what a tag holds: pushed, rolled back or found unchanged.
     pub async fn last_published(&self, repository: &Repository, tag: &Tag) -> Result<Option<Recorded>, StoreError> {
-        self.database.last_published(repository, tag).await
+        ask!(self, last_published(repository, tag))
     }
 
     /// The index of an entry, byte for byte.
     pub async fn index(&self, id: i64) -> Result<Option<StoredIndex>, StoreError> {
-        self.database.index(id).await
+        ask!(self, index(id))
     }
 
     /// The repositories of which there are jobs or entries: those that somebody told of by now.
     pub async fn repositories(&self) -> Result<Vec<Repository>, StoreError> {
-        self.database.repositories().await
+        ask!(self, repositories())
     }
 
     /// Forgets entries and facts older than this, and jobs that were held or given up and not woken
     /// since. What [`Store::last_published`] answers is never forgotten. Returns how many entries
     /// of the journal are gone.
     pub async fn forget_before(&self, days: u32) -> Result<u64, StoreError> {
-        self.database.forget_before(days).await
+        ask!(self, forget_before(days))
     }
 
     /// Holds a tag where it is, in place of an earlier hold. On stable storage when this returns.
     pub async fn hold(&self, hold: Hold) -> Result<(), StoreError> {
-        self.database.hold(hold).await
+        ask!(self, hold(hold))
     }
 
     /// The hold on a tag.
     pub async fn held(&self, repository: &Repository, tag: &Tag) -> Result<Option<Held>, StoreError> {
-        self.database.held(repository, tag).await
+        ask!(self, held(repository, tag))
     }
 
     /// Every hold, newest first.
     pub async fn holds(&self) -> Result<Vec<Held>, StoreError> {
-        self.database.holds().await
+        ask!(self, holds())
     }
 
     /// Ends a hold. False: there was none.
     pub async fn release(&self, repository: &Repository, tag: &Tag) -> Result<bool, StoreError> {
-        self.database.release(repository, tag).await
+        ask!(self, release(repository, tag))
     }
 }

@@ -6,33 +6,60 @@
 //!
 //! Losing the database loses history, not correctness: jobs are found again by scanning.
 
+mod address;
+mod delivery;
 mod error;
 mod facts;
 mod inbox;
 mod journal;
+mod postgres;
+mod rows;
 mod sqlite;
+mod together;
 
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
+pub use address::Address;
 pub use error::StoreError;
 pub use inbox::{Claimed, Counts, End, JobView, List, Quarantined, Trigger, Trouble, TroubleKind, Wake};
 pub use journal::{Act, Entry, Held, Hold, Recorded, StoredIndex};
+pub use together::{Slice, Turns};
 
 /// A handle on the database; clones share it.
 #[derive(Clone, Debug)]
 pub struct Store {
-    database: Arc<sqlite::Database>,
+    database: Arc<Database>,
 }
 
+/// The engines. Each has the same methods, whose promises stand at [`Store`]'s.
+#[derive(Debug)]
+enum Database {
+    Sqlite(sqlite::Database),
+    Postgres(postgres::Database),
+}
+
+/// Asks whichever engine it is.
+macro_rules! ask {
+    ($store:expr, $method:ident($($argument:expr),*)) => {
+        match &*$store.database {
+            Database::Sqlite(database) => database.$method($($argument),*).await,
+            Database::Postgres(database) => database.$method($($argument),*).await,
+        }
+    };
+}
+use ask;
+
 impl Store {
-    /// Opens the database, and makes it where there is none: `sqlite://onetag.db` beside the
-    /// working directory's files, `sqlite:///var/lib/onetag/onetag.db` anywhere.
+    /// Opens the database, and makes what is not there: the file `sqlite://onetag.db` beside the
+    /// working directory's, `sqlite:///var/lib/onetag/onetag.db` anywhere; the tables in
+    /// `postgres://onetag@db/onetag`.
     ///
-    /// The file is checked and brought to the newest schema, in one transaction. It is this
-    /// process's alone until the last handle is gone. Jobs that a process was working on when it
-    /// died are due at once.
+    /// It is checked and brought to the newest schema, in one transaction. A file is this process's
+    /// alone until the last handle is gone, and jobs that a process was working on when it died are
+    /// due at once. A server's database may be used by any number of processes, and such jobs are
+    /// due when their lease has ended.
     ///
     /// # Errors
     ///
@@ -40,14 +67,25 @@ impl Store {
     /// - [`StoreError::ReadOnly`], [`StoreError::Full`], [`StoreError::Network`]: not here.
     /// - [`StoreError::Corrupt`], [`StoreError::Newer`], [`StoreError::Foreign`]: not this file.
     ///   It was not changed.
-    pub async fn open(database: &str) -> Result<Store, StoreError> {
-        let database = sqlite::Database::open(database).await?;
+    /// - [`StoreError::Unreachable`], [`StoreError::Login`], [`StoreError::NotAllowed`]: not on this
+    ///   server, or not yet; it was waited for.
+    pub async fn open(database: impl Into<Address>) -> Result<Store, StoreError> {
+        let address = database.into();
+        let database = match address.is_shared() {
+            true => Database::Postgres(postgres::Database::open(&address).await?),
+            false => Database::Sqlite(sqlite::Database::open(address.text()).await?),
+        };
         Ok(Store { database: Arc::new(database) })
     }
 
     /// Tells when something may be there to do or to show.
     pub fn changes(&self) -> Changes {
-        Changes { seen: self.database.changes() }
+        Changes {
+            seen: match &*self.database {
+                Database::Sqlite(database) => database.changes(),
+                Database::Postgres(database) => database.changes(),
+            },
+        }
     }
 
     /// Proves that something can be stored now, by storing as much as a delivery may well need.
@@ -56,17 +94,17 @@ impl Store {
     ///
     /// Those of [`Store::accept`], and as soon.
     pub async fn assert_writable(&self) -> Result<(), StoreError> {
-        self.database.assert_writable().await
+        ask!(self, assert_writable())
     }
 
-    /// Stores what is under way, then closes the file. Every later call on any handle fails with
+    /// Stores what is under way, then closes the database. Every later call on any handle fails with
     /// [`StoreError::Closed`].
     pub async fn close(&self) {
-        self.database.close().await;
+        ask!(self, close());
     }
 }
 
-/// Tells when jobs were woken or released: one for each listener, made by [`Store::changes`].
+/// Tells when jobs were woken or released, by whichever process: one for each listener, made by [`Store::changes`].
 #[derive(Debug)]
 pub struct Changes {
     seen: watch::Receiver<()>,

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use sqlx::SqliteConnection;
 
 use super::super::StoreError;
-use super::{Database, rows};
+use super::super::rows;
+use super::Database;
 use crate::model::Digest;
 
 const FACTS: &str = "SELECT digest, value FROM fact WHERE kind = ?1 AND digest IN (SELECT value FROM json_each(?2))";

@@ -44,6 +44,11 @@ impl DatabaseFile {
         tokio::task::spawn_blocking(move || take(path)).await.expect("taking a file does not panic")
     }
 
+    /// The file as messages have it.
+    pub(super) fn name(&self) -> String {
+        self.path.display().to_string()
+    }
+
     /// Writing to a file that nobody can find any more would keep nothing.
     pub(super) fn is_still_there(&self) -> Result<(), StoreError> {
         let is_same = |found: std::fs::Metadata| found.dev() == self.device && found.ino() == self.inode;
@@ -56,18 +61,18 @@ impl DatabaseFile {
     /// What an error of the database engine means, by its primary result code
     /// (<https://www.sqlite.org/rescode.html>).
     pub(super) fn failure(&self, request: &'static str, error: sqlx::Error) -> StoreError {
-        let path = self.path.clone();
+        let (path, database) = (self.path.clone(), self.name());
         let code = match &error {
             sqlx::Error::Database(database) => database.code().and_then(|code| code.parse::<i64>().ok()),
             _ => None,
         };
         match (code.map(|code| code & 0xff), &error) {
             (Some(5 | 6), _) => StoreError::Locked { path },
-            (Some(8), _) => StoreError::ReadOnly { path },
-            (Some(11 | 26), _) => StoreError::Corrupt { path, detail: error.to_string() },
-            (Some(13), _) => StoreError::Full { path },
+            (Some(8), _) => StoreError::ReadOnly { database },
+            (Some(11 | 26), _) => StoreError::Corrupt { database, detail: error.to_string() },
+            (Some(13), _) => StoreError::Full { database },
             (_, sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_)) => {
-                StoreError::Corrupt { path, detail: error.to_string() }
+                StoreError::Corrupt { database, detail: error.to_string() }
             }
             (_, sqlx::Error::PoolClosed) => StoreError::Closed,
             (_, sqlx::Error::PoolTimedOut) => StoreError::Slow,
@@ -118,10 +123,10 @@ fn open(path: &Path) -> Result<File, StoreError> {
 }
 
 fn unusable(path: &Path, error: io::Error) -> StoreError {
-    let path = path.to_owned();
+    let database = path.display().to_string();
     match error.kind() {
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => StoreError::ReadOnly { path },
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::Full { path },
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => StoreError::ReadOnly { database },
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::Full { database },
         _ => StoreError::Other { request: "open the database file", source: Arc::new(error) },
     }
 }
@@ -162,8 +167,8 @@ mod tests {
 
     #[test]
     fn a_refused_address_is_not_repeated_since_it_may_hold_a_password() {
-        let error = path_of("postgres://onetag:secret@db/onetag").expect_err("no path").to_string();
-        insta::assert_snapshot!(error, @"`postgres` is not a database address: expected `sqlite://` and the path of a file");
+        let error = path_of("mysql://onetag:secret@db/onetag").expect_err("no path").to_string();
+        insta::assert_snapshot!(error, @"`mysql` is not a database address: expected `sqlite://` and the path of a file, or `postgres://`, a server and a database");
     }
 
     #[test]

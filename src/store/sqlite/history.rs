@@ -3,9 +3,11 @@
 use sqlx::SqliteConnection;
 
 use super::super::StoreError;
+use super::super::delivery::LONGEST_REASON;
 use super::super::inbox::{Claimed, Trigger};
 use super::super::journal::{Entry, Held, Hold, Recorded, StoredIndex};
-use super::{Database, LONGEST_REASON, rows};
+use super::super::rows;
+use super::Database;
 use crate::model::text::clean;
 use crate::model::{Repository, Tag};
 

@@ -2,7 +2,8 @@
 
 use super::super::StoreError;
 use super::super::inbox::{Counts, JobView, List, Quarantined};
-use super::{Database, rows};
+use super::super::rows;
+use super::Database;
 use crate::model::{Repository, Tag};
 
 /// A job's columns as a list shows them; ?1 are the jobs under lease.

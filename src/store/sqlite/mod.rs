@@ -16,13 +16,11 @@ mod history;
 mod jobs;
 mod leases;
 mod open;
-mod rows;
 mod runs;
 mod wakes;
 mod writer;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use sqlx::pool::PoolConnection;
@@ -31,23 +29,10 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use self::file::DatabaseFile;
 use self::leases::Leases;
-use self::writer::{Delivery, Order, What};
+use self::writer::Order;
 use super::StoreError;
+use super::delivery::{DELIVERY_TIME, Delivery, QUEUE, Unusable, WAKES_UNDER_WAY, What};
 use super::inbox::Wake;
-use crate::model::text::clean;
-
-/// How long a delivery may take to reach stable storage before its sender is asked to come again.
-const DELIVERY_TIME: Duration = Duration::from_secs(2);
-/// How many callers may wait for the writing connection.
-const QUEUE: usize = 1024;
-/// How many wake-ups may wait to be stored: the bound of the memory they take.
-const WAKES_UNDER_WAY: u32 = 65_536;
-/// How much of an unusable delivery is kept.
-const KEPT_BODY_BYTES: usize = 64 * 1024;
-/// How long texts from elsewhere may be.
-const LONGEST_REASON: usize = 2000;
-/// How much of a sender's name for an event is kept.
-const LONGEST_EVENT_ID: usize = 200;
 
 /// One database file, open.
 #[derive(Debug)]
@@ -100,12 +85,7 @@ impl Database {
     }
 
     pub(super) async fn quarantine(&self, hook: &str, reason: &str, body: &[u8]) -> Result<(), StoreError> {
-        let unusable = What::Unusable {
-            hook: clean(hook, LONGEST_REASON),
-            reason: clean(reason, LONGEST_REASON),
-            size_bytes: body.len(),
-            body: body[..body.len().min(KEPT_BODY_BYTES)].to_vec(),
-        };
+        let unusable = What::Unusable(Unusable::new(hook, reason, body));
         tokio::time::timeout(DELIVERY_TIME, self.deliver(unusable)).await.unwrap_or(Err(StoreError::Slow))
     }
 
@@ -160,9 +140,4 @@ impl Database {
     fn failed(&self, request: &'static str) -> impl FnOnce(sqlx::Error) -> StoreError {
         move |error| self.file.failure(request, error)
     }
-}
-
-/// A duration for the database.
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 4).min(i64::MAX / 4)
 }

@@ -96,21 +96,20 @@ async fn assert_version(db: &mut SqliteConnection) -> sqlx::Result<()> {
 /// The schema's version in a file that is ours and sound; 0 for an empty one.
 async fn check(file: &DatabaseFile, db: &mut SqliteConnection) -> Result<usize, StoreError> {
     let failed = |error| file.failure("check the database", error);
-    let path = || file.path.clone();
     let application: i64 = one(db, "PRAGMA application_id").await.map_err(failed)?;
     let version: i64 = one(db, "PRAGMA user_version").await.map_err(failed)?;
     let tables: i64 = one(db, "SELECT count(*) FROM sqlite_schema").await.map_err(failed)?;
     let is_empty = application == 0 && version == 0 && tables == 0;
     if application != APPLICATION && !is_empty {
-        return Err(StoreError::Foreign { path: path() });
+        return Err(StoreError::Foreign { path: file.path.clone() });
     }
     let Some(schema) = usize::try_from(version).ok().filter(|version| *version <= SCHEMAS.len()) else {
-        return Err(StoreError::Newer { path: path(), found: version, known: SCHEMAS.len() });
+        return Err(StoreError::Newer { database: file.name(), found: version, known: SCHEMAS.len() as i64 });
     };
     let detail: String = one(db, "PRAGMA quick_check(1)").await.map_err(failed)?;
     match detail == "ok" {
         true => Ok(schema),
-        false => Err(StoreError::Corrupt { path: path(), detail }),
+        false => Err(StoreError::Corrupt { database: file.name(), detail }),
     }
 }
 

@@ -6,9 +6,11 @@ use std::time::Duration;
 use sqlx::{Row, SqliteConnection};
 
 use super::super::StoreError;
+use super::super::delivery::{LONGEST_REASON, millis};
 use super::super::inbox::{Claimed, End, TroubleKind};
 use super::super::journal::Entry;
-use super::{Database, LONGEST_REASON, history, millis, rows};
+use super::super::rows;
+use super::{Database, history};
 use crate::model::Host;
 use crate::model::text::clean;
 

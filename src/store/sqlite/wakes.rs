@@ -1,18 +1,8 @@
 //! Deliveries into the file: wake-ups merged into jobs, and what could not be used.
 
-use std::collections::{BTreeMap, HashMap};
-
-use serde::Serialize;
 use sqlx::SqliteConnection;
 
-use super::super::inbox::Wake;
-use super::writer::What;
-use super::{LONGEST_EVENT_ID, millis};
-use crate::model::text::clean;
-use crate::model::{Digest, Repository, Tag};
-
-/// How many unusable deliveries are kept.
-const KEPT: i64 = 1000;
+use super::super::delivery::{KEPT, Merged, Unusable, What};
 
 /// One row a tag. The quiet time starts anew with each wake-up, but ends at the latest `longest`
 /// after the burst began; a burst that began in the future began before the clock stepped back.
@@ -56,9 +46,8 @@ pub(super) async fn store(db: &mut SqliteConnection, batch: Vec<What>) -> sqlx::
     for what in batch {
         match what {
             What::Wakes(wakes) => wakes.into_iter().for_each(|wake| merged.add(wake)),
-            What::Unusable { hook, reason, size_bytes, body } => {
-                let size = i64::try_from(size_bytes).unwrap_or(i64::MAX);
-                sqlx::query(KEEP).bind(hook).bind(reason).bind(size).bind(body).execute(&mut *db).await?;
+            What::Unusable(Unusable { hook, reason, size_bytes, body }) => {
+                sqlx::query(KEEP).bind(hook).bind(reason).bind(size_bytes).bind(body).execute(&mut *db).await?;
                 is_any_unusable = true;
             }
         }
@@ -66,65 +55,8 @@ pub(super) async fn store(db: &mut SqliteConnection, batch: Vec<What>) -> sqlx::
     if is_any_unusable {
         sqlx::query(DROP_OLDEST).bind(KEPT).execute(&mut *db).await?;
     }
-    if !merged.rows.is_empty() {
-        sqlx::query(WAKE).bind(merged.to_json()).execute(&mut *db).await?;
+    if !merged.is_empty() {
+        sqlx::query(WAKE).bind(merged.into_json()).execute(&mut *db).await?;
     }
     Ok(())
-}
-
-/// Wake-ups, one row a tag.
-#[derive(Default)]
-struct Merged {
-    rows: Vec<Row>,
-    places: HashMap<(Repository, Tag), usize>,
-}
-
-/// What the statement is told of a tag, under the names that it uses.
-#[derive(Serialize)]
-struct Row {
-    host: String,
-    repository: String,
-    tag: Tag,
-    quiet_ms: i64,
-    longest_ms: i64,
-    wakes: u64,
-    cause: String,
-    event_id: Option<String>,
-    hints: BTreeMap<Tag, Digest>,
-}
-
-impl Merged {
-    /// Later wake-ups count as they would one by one: the newest says how long and why.
-    fn add(&mut self, wake: Wake) {
-        let Wake { repository, tag, trigger, quiet, longest, hint, event_id } = wake;
-        let mut row = Row {
-            host: repository.host().to_string(),
-            repository: repository.to_string(),
-            tag: tag.clone(),
-            quiet_ms: millis(quiet),
-            longest_ms: millis(longest),
-            wakes: 1,
-            cause: trigger.to_string(),
-            event_id: event_id.map(|id| clean(&id, LONGEST_EVENT_ID)),
-            hints: hint.into_iter().collect(),
-        };
-        match self.places.get(&(repository.clone(), tag.clone())) {
-            None => {
-                self.places.insert((repository, tag), self.rows.len());
-                self.rows.push(row);
-            }
-            Some(place) => {
-                let earlier = &mut self.rows[*place];
-                row.wakes += earlier.wakes;
-                let mut hints = std::mem::take(&mut earlier.hints);
-                hints.append(&mut row.hints);
-                row.hints = hints;
-                *earlier = row;
-            }
-        }
-    }
-
-    fn to_json(&self) -> String {
-        serde_json::to_string(&self.rows).expect("names and numbers are JSON")
-    }
 }

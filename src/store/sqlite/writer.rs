@@ -11,12 +11,9 @@ use sqlx::{Connection, SqliteConnection};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::super::StoreError;
-use super::super::inbox::Wake;
+use super::super::delivery::{BATCH, Delivery, What};
 use super::file::DatabaseFile;
 use super::{open, wakes};
-
-/// The most orders taken at once, and so the most callers of one commit.
-const BATCH: usize = 256;
 
 /// What the task is asked to do.
 pub(super) enum Order {
@@ -29,18 +26,6 @@ pub(super) enum Order {
 }
 
 type Work = Box<dyn for<'d> FnOnce(&'d mut Desk) -> BoxFuture<'d, ()> + Send>;
-
-/// Something to be stored before its sender is answered.
-pub(super) struct Delivery {
-    pub(super) what: What,
-    pub(super) answer: oneshot::Sender<Result<(), StoreError>>,
-}
-
-/// What was delivered.
-pub(super) enum What {
-    Wakes(Vec<Wake>),
-    Unusable { hook: String, reason: String, size_bytes: usize, body: Vec<u8> },
-}
 
 /// The writing connection. It is gone after a failure, and made anew for the next order: nothing
 /// of a broken transaction can be left then.

@@ -8,7 +8,7 @@ use sqlx::{ConnectOptions, SqliteConnection};
 use std::path::Path;
 use tempfile::TempDir;
 
-use super::{address, claim, claim_one, stories, ubuntu, wake};
+use super::{address, claim, claim_one, suite, ubuntu, wake};
 
 async fn empty() -> (Store, TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
@@ -16,40 +16,7 @@ async fn empty() -> (Store, TempDir) {
     (store, folder)
 }
 
-stories! { super::super::sqlite::empty:
-    jobs {
-        wakes_of_one_tag_are_one_job_with_the_newest_hint_of_each_image,
-        one_event_a_thousand_times_is_one_job,
-        ten_thousand_tags_in_one_delivery_are_as_many_jobs,
-        a_job_waits_for_quiet_and_each_wake_begins_it_anew,
-        quiet_time_has_an_end_however_often_the_tag_is_woken,
-        the_job_that_was_due_first_is_claimed_first,
-        a_busy_registry_does_not_keep_the_others_waiting,
-        nothing_is_due_where_nothing_waits,
-        a_lost_lease_can_write_nothing,
-        a_run_ends_once,
-        a_finished_tag_that_comes_back_is_not_the_old_job,
-        a_wake_during_a_run_makes_the_job_wait_again,
-        a_failed_run_comes_back_with_its_hints_and_its_first_wake,
-        a_job_given_up_is_listed_and_waits_again_when_woken,
-        trouble_is_told_since_when_it_is_of_its_kind,
-        lists_and_counts_tell_running_from_waiting,
-        whoever_listens_hears_of_wakes_and_releases,
-        what_cannot_be_used_is_kept_cut_and_counted,
-        everything_that_64_callers_were_told_is_stored_is_there,
-        a_closed_store_says_so,
-    }
-    journal {
-        an_entry_tells_what_was_done_for_whom_and_from_what,
-        history_is_read_newest_first_page_by_page,
-        history_is_that_of_a_repository_or_of_a_tag_too,
-        the_last_publication_is_found_under_later_failures,
-        forgetting_keeps_the_newest_publication_of_each_tag,
-        more_entries_than_one_statement_forgets_are_forgotten,
-        a_hold_stands_until_it_is_replaced_or_released,
-        facts_are_known_by_kind_and_digest,
-    }
-}
+suite!(super::super::sqlite::empty);
 
 /// Another program at the same file.
 pub(super) async fn other_program(path: &Path) -> SqliteConnection {

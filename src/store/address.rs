@@ -1,0 +1,124 @@
+//! Where the database is, as the configuration says it. An address may hold a password, so nothing
+//! here shows one.
+
+use std::fmt;
+
+use reqwest::Url;
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::StoreError;
+use crate::model::text::clean;
+
+/// What may be said after the `?` of a PostgreSQL address, as libpq names it.
+const PARAMETERS: &[&str] =
+    &["sslmode", "sslrootcert", "sslcert", "sslkey", "host", "hostaddr", "port", "dbname", "user", "password"];
+/// How much a connection may trust the way to the server (libpq, "SSL Mode Descriptions").
+const SSL_MODES: &[&str] = &["disable", "prefer", "require", "verify-ca", "verify-full"];
+
+/// A database: `sqlite://` and a path, or `postgres://user@host:5432/name?sslmode=verify-full`.
+#[derive(Clone)]
+pub struct Address {
+    url: SecretString,
+    password: Option<SecretString>,
+}
+
+impl Address {
+    /// The same database, logged in to with this password instead of the address's.
+    pub fn with_password(self, password: SecretString) -> Address {
+        Address { password: Some(password), ..self }
+    }
+
+    /// Whether it is a PostgreSQL server's, which several processes may use.
+    pub fn is_shared(&self) -> bool {
+        ["postgres://", "postgresql://"].iter().any(|scheme| self.text().starts_with(scheme))
+    }
+
+    /// Refuses what cannot be an address, whoever answers there.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Address`] or [`StoreError::Parameter`]; neither repeats the address.
+    pub fn check(&self) -> Result<(), StoreError> {
+        let refused = || StoreError::Address { scheme: clean(self.text().split(':').next().unwrap_or_default(), 40) };
+        if !self.is_shared() {
+            let path = self.text().strip_prefix("sqlite://").filter(|path| !path.is_empty());
+            return path.filter(|path| !path.contains(['?', '\0'])).map(|_| ()).ok_or_else(refused);
+        }
+        let url: Url = self.text().parse().map_err(|_| refused())?;
+        for (key, value) in url.query_pairs() {
+            let parameter = |expected: &[&str]| StoreError::Parameter { expected: expected.join(", ") };
+            if !PARAMETERS.contains(&key.as_ref()) {
+                return Err(parameter(PARAMETERS));
+            }
+            if key == "sslmode" && !SSL_MODES.contains(&value.as_ref()) {
+                return Err(parameter(SSL_MODES));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn text(&self) -> &str {
+        self.url.expose_secret()
+    }
+
+    pub(super) fn password(&self) -> Option<&str> {
+        self.password.as_ref().map(|password| password.expose_secret())
+    }
+}
+
+impl From<&str> for Address {
+    fn from(url: &str) -> Address {
+        Address { url: url.into(), password: None }
+    }
+}
+
+impl From<&String> for Address {
+    fn from(url: &String) -> Address {
+        url.as_str().into()
+    }
+}
+
+impl From<&Address> for Address {
+    fn from(address: &Address) -> Address {
+        address.clone()
+    }
+}
+
+impl PartialEq for Address {
+    fn eq(&self, other: &Address) -> bool {
+        self.text() == other.text() && self.password() == other.password()
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Address(****)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_an_address_is_refused_and_not_repeated() {
+        let told = |text: &str| Address::from(text).check().expect_err(text).to_string();
+        for text in ["", "onetag.db", "sqlite:onetag.db", "sqlite://", "sqlite://a?mode=ro", "mysql://a:secret@b/c"] {
+            assert!(!told(text).contains("secret"), "{text}");
+        }
+        let expected = told("postgres://a:secret@db/onetag?sslmode=secret");
+        insta::assert_snapshot!(expected, @"the database's address has a parameter that cannot be used: expected disable, prefer, require, verify-ca, verify-full");
+        assert!(told("postgres://a@db/onetag?sslpassword=secret").contains("sslrootcert"));
+        assert!(!told("postgres://a:sec/ret@db:port/").contains("sec"));
+    }
+
+    #[test]
+    fn addresses_of_both_engines_are_taken() {
+        for text in ["sqlite://onetag.db", "sqlite:///var/lib/one tag.db", "postgres://db/onetag"] {
+            Address::from(text).check().expect(text);
+        }
+        let whole = "postgresql://onetag:secret@[::1]:5432/onetag?sslmode=verify-full&sslrootcert=/etc/ca.pem";
+        assert!(Address::from(whole).check().is_ok() && Address::from(whole).is_shared());
+        assert!(!format!("{:?}", Address::from(whole)).contains("secret"));
+    }
+}

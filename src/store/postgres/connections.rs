@@ -1,0 +1,173 @@
+//! Connections to the server: how they are made, lent and given back, and what their errors mean.
+//!
+//! A connection is lent for one transaction. Whoever does not give it back in order, because
+//! something failed, took too long or was broken off, has it closed: nothing of a broken
+//! transaction can be left then, and a server that fell silent is not asked twice.
+
+use std::str::FromStr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use sqlx::{ConnectOptions, Connection as _, PgConnection};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::super::StoreError;
+use super::super::address::Address;
+
+/// The most connections of one process, beside the one that listens.
+const MOST: usize = 8;
+/// How long a connection may be made.
+const CONNECT: Duration = Duration::from_secs(5);
+/// How long a connection is kept that nobody uses; firewalls forget them after some minutes.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// The connections of one process.
+#[derive(Debug)]
+pub(super) struct Connections {
+    /// Without the password: for messages.
+    pub(super) name: String,
+    options: PgConnectOptions,
+    idle: Mutex<Vec<(PgConnection, Instant)>>,
+    permits: Semaphore,
+}
+
+/// A connection for one transaction.
+pub(super) struct Lent<'a> {
+    pub(super) connection: PgConnection,
+    home: &'a Connections,
+    _permit: SemaphorePermit<'a>,
+}
+
+impl Connections {
+    /// Nothing is connected yet.
+    pub(super) fn new(address: &Address) -> Result<Connections, StoreError> {
+        address.check()?;
+        let options = options(address)?;
+        let host = match options.get_socket() {
+            Some(socket) => socket.display().to_string(),
+            None => format!("{}:{}", options.get_host(), options.get_port()),
+        };
+        let database = options.get_database().unwrap_or(options.get_username());
+        let name = format!("postgres://{host}/{database}");
+        Ok(Connections { name, options, idle: Mutex::default(), permits: Semaphore::new(MOST) })
+    }
+
+    /// A connection that nobody else uses.
+    pub(super) async fn lend(&self) -> sqlx::Result<Lent<'_>> {
+        let permit = self.permits.acquire().await.map_err(|_| sqlx::Error::PoolClosed)?;
+        let known = self.idle().pop().filter(|(_, since)| since.elapsed() < IDLE);
+        let connection = match known {
+            Some((connection, _)) => connection,
+            None => self.connect().await?,
+        };
+        Ok(Lent { connection, home: self, _permit: permit })
+    }
+
+    /// One more connection, which is the caller's.
+    async fn connect(&self) -> sqlx::Result<PgConnection> {
+        let connecting = tokio::time::timeout(CONNECT, self.options.connect()).await;
+        connecting.unwrap_or(Err(sqlx::Error::PoolTimedOut))
+    }
+
+    pub(super) fn options(&self) -> PgConnectOptions {
+        self.options.clone()
+    }
+
+    /// Closes those that nobody uses: what befell one connection has probably befallen all.
+    pub(super) fn forget_idle(&self) {
+        self.idle().clear();
+    }
+
+    /// Waits for those that are lent, and lends no more.
+    pub(super) async fn close(&self) {
+        let all = u32::try_from(MOST).expect("a few");
+        if let Ok(permits) = self.permits.acquire_many(all).await {
+            self.permits.close();
+            drop(permits);
+        }
+        let idle = std::mem::take(&mut *self.idle());
+        for (connection, _) in idle {
+            let _ = connection.close().await;
+        }
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<(PgConnection, Instant)>> {
+        self.idle.lock().expect("nothing panics while it holds the connections")
+    }
+
+    /// What an error of the driver or the server means, by its code
+    /// (<https://www.postgresql.org/docs/current/errcodes-appendix.html>).
+    pub(super) fn failure(&self, request: &'static str, error: sqlx::Error) -> StoreError {
+        let database = self.name.clone();
+        let message = |error: &sqlx::Error| match error {
+            sqlx::Error::Database(database) => database.message().to_owned(),
+            error => error.to_string(),
+        };
+        match (code(&error).as_deref().unwrap_or_default(), &error) {
+            ("53100", _) => StoreError::Full { database },
+            ("25006", _) => StoreError::ReadOnly { database },
+            ("42501", _) => StoreError::NotAllowed { database, detail: message(&error) },
+            ("28000" | "28P01" | "3D000", _) => StoreError::Login { database, detail: message(&error) },
+            ("55P03" | "57014", _) | (_, sqlx::Error::PoolTimedOut) => StoreError::Slow,
+            (_, sqlx::Error::PoolClosed) => StoreError::Closed,
+            (_, sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_)) => {
+                StoreError::Corrupt { database, detail: error.to_string() }
+            }
+            (_, error) if is_about_connection(error) => StoreError::Unreachable { database, detail: message(error) },
+            _ => StoreError::Other { request, source: Arc::new(error) },
+        }
+    }
+}
+
+impl Lent<'_> {
+    /// Ready for the next: no transaction is open.
+    pub(super) fn give_back(self) {
+        self.home.idle().push((self.connection, Instant::now()));
+    }
+}
+
+/// The server's code of an error.
+pub(super) fn code(error: &sqlx::Error) -> Option<String> {
+    match error {
+        sqlx::Error::Database(database) => database.code().map(|code| code.into_owned()),
+        _ => None,
+    }
+}
+
+/// Whether another try may do better: the server restarts, fails over, or had to choose between two.
+pub(super) fn may_pass(error: &sqlx::Error) -> bool {
+    let is_of_the_moment = |code: &str| matches!(code, "25006" | "40001" | "40P01" | "55P03" | "53300");
+    is_about_connection(error) || code(error).is_some_and(|code| is_of_the_moment(&code))
+}
+
+/// Whether the connection is gone, or none could be made.
+pub(super) fn is_about_connection(error: &sqlx::Error) -> bool {
+    let is_of_connections = |code: &str| code.starts_with("08") || code.starts_with("57P") || code == "25P03";
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::PoolTimedOut => true,
+        error => code(error).is_some_and(|code| is_of_connections(&code)),
+    }
+}
+
+/// A password of the configuration counts before the address's, and that before `PGPASSWORD` and
+/// `.pgpass`.
+///
+/// No statement is kept prepared, and nothing is asked of the session: a pooler may give each
+/// transaction another one.
+fn options(address: &Address) -> Result<PgConnectOptions, StoreError> {
+    let refused = |_| StoreError::Address { scheme: "postgres".to_owned() };
+    let options = PgConnectOptions::from_str(address.text()).map_err(refused)?;
+    let options = match address.password() {
+        Some(password) => options.password(password),
+        None => options,
+    };
+    // As libpq has it: who names an authority wants the server to be checked.
+    let is_checked = matches!(options.get_ssl_mode(), PgSslMode::Require) && address.text().contains("sslrootcert=");
+    let options = if is_checked { options.ssl_mode(PgSslMode::VerifyCa) } else { options };
+    Ok(options
+        .application_name("onetag")
+        .extra_float_digits(None)
+        .statement_cache_capacity(0)
+        .disable_statement_logging())
+}

@@ -1,0 +1,288 @@
+//! The store on PostgreSQL, for several processes: every statement, and how transactions are done.
+//!
+//! Nothing is asked of a session, so a pooler may stand between: each statement is sent in a
+//! transaction and prepared in it, leases are rows, and what is heard by `LISTEN` is only a reason
+//! to look sooner.
+
+/// The server's clock, in milliseconds since 1970, as it is when a statement reads it.
+macro_rules! now {
+    () => {
+        "(SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint)"
+    };
+}
+
+mod connections;
+mod facts;
+mod history;
+mod jobs;
+mod news;
+mod pace;
+mod runs;
+mod schema;
+mod wakes;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use sqlx::postgres::PgArguments;
+use sqlx::{PgConnection, Postgres, Row as _};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::time::{Instant, timeout_at};
+
+use self::connections::{Connections, Lent, is_about_connection, may_pass};
+use super::StoreError;
+use super::address::Address;
+use super::delivery::{DELIVERY_TIME, Delivery, QUEUE, Unusable, WAKES_UNDER_WAY, What};
+use super::inbox::Wake;
+
+/// How long a server that restarts or fails over is waited for.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// How long to wait before trying again; a server that is gone answers at once.
+const PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Whatever the server's settings are: a commit is on stable storage (on a standby too, where the
+/// server is set so), nobody waits long for a lock, and a process that is stopped in the middle
+/// of a transaction does not hold others up.
+const BEGIN: &str = "BEGIN;
+    SET LOCAL lock_timeout = '1500ms';
+    SET LOCAL idle_in_transaction_session_timeout = '1500ms';
+    SET LOCAL statement_timeout = '10s';
+    SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') IN ('off', 'local')";
+
+/// One server's database, in use.
+#[derive(Clone, Debug)]
+pub(super) struct Database {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    connections: Connections,
+    orders: mpsc::Sender<Order>,
+    wakes_under_way: Semaphore,
+    changed: watch::Sender<()>,
+    news: news::News,
+    /// Why nothing may be written any more, if so.
+    outdated: std::sync::OnceLock<StoreError>,
+}
+
+/// What the task that stores deliveries is asked to do.
+enum Order {
+    Deliver(Delivery),
+    /// Finish what was ordered before, and say so.
+    Close(oneshot::Sender<()>),
+}
+
+/// How a transaction went that did not end well.
+enum Broken<T> {
+    /// Nothing of it was done.
+    Undone(sqlx::Error),
+    /// The connection was lost when everything was done but for the commit's answer.
+    Unknown { value: T, transaction: Option<String>, error: sqlx::Error },
+}
+
+/// A statement that is prepared for its transaction only.
+fn query(sql: &'static str) -> sqlx::query::Query<'static, Postgres, PgArguments> {
+    sqlx::query(sql).persistent(false)
+}
+
+impl Database {
+    pub(super) async fn open(address: &Address) -> Result<Database, StoreError> {
+        let connections = Connections::new(address)?;
+        let (orders, received) = mpsc::channel(QUEUE);
+        let shared = Shared {
+            connections,
+            orders,
+            wakes_under_way: Semaphore::new(WAKES_UNDER_WAY as usize),
+            changed: watch::Sender::new(()),
+            news: news::News::default(),
+            outdated: std::sync::OnceLock::new(),
+        };
+        let database = Database { shared: Arc::new(shared) };
+        database.migrate().await?;
+        tokio::spawn(wakes::run(Arc::downgrade(&database.shared), received));
+        news::start(&database.shared);
+        Ok(database)
+    }
+
+    pub(super) fn changes(&self) -> watch::Receiver<()> {
+        self.shared.changed.subscribe()
+    }
+
+    pub(super) async fn close(&self) {
+        let (answer, closed) = oneshot::channel();
+        if self.shared.orders.send(Order::Close(answer)).await.is_ok() {
+            let _ = closed.await;
+        }
+        self.shared.news.stop();
+        self.shared.connections.close().await;
+    }
+
+    pub(super) async fn accept(&self, wakes: Vec<Wake>) -> Result<(), StoreError> {
+        let count = u32::try_from(wakes.len()).unwrap_or(u32::MAX).min(WAKES_UNDER_WAY);
+        let stored = async {
+            let _room = self.shared.wakes_under_way.acquire_many(count).await.map_err(|_| StoreError::Closed)?;
+            self.deliver(What::Wakes(wakes)).await
+        };
+        tokio::time::timeout(DELIVERY_TIME, stored).await.unwrap_or(Err(StoreError::Slow))
+    }
+
+    pub(super) async fn quarantine(&self, hook: &str, reason: &str, body: &[u8]) -> Result<(), StoreError> {
+        let unusable = What::Unusable(Unusable::new(hook, reason, body));
+        tokio::time::timeout(DELIVERY_TIME, self.deliver(unusable)).await.unwrap_or(Err(StoreError::Slow))
+    }
+
+    pub(super) async fn assert_writable(&self) -> Result<(), StoreError> {
+        let until = Instant::now() + DELIVERY_TIME;
+        self.write_until(until, "store anything", |db| Box::pin(facts::write_anything(db))).await
+    }
+
+    /// Hands a delivery to the task that stores them and waits for its commit.
+    async fn deliver(&self, what: What) -> Result<(), StoreError> {
+        let (answer, stored) = oneshot::channel();
+        let order = Order::Deliver(Delivery { what, answer });
+        self.shared.orders.send(order).await.map_err(|_| StoreError::Closed)?;
+        stored.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    fn name(&self) -> String {
+        self.shared.connections.name.clone()
+    }
+
+    /// Tells this process and the others that something changed.
+    fn tell(&self) {
+        self.shared.changed.send_replace(());
+        self.shared.news.ring();
+    }
+
+    /// Reads in a transaction, again if that may help.
+    async fn read<T: Send + 'static>(
+        &self,
+        request: &'static str,
+        work: impl for<'c> Fn(&'c mut PgConnection) -> BoxFuture<'c, sqlx::Result<T>> + Sync,
+    ) -> Result<T, StoreError> {
+        self.write_until(Instant::now() + PATIENCE / 3, request, work).await
+    }
+
+    /// Does `work` in a transaction, again if that may help: doing it twice must be as good as once.
+    async fn write<T: Send + 'static>(
+        &self,
+        request: &'static str,
+        work: impl for<'c> Fn(&'c mut PgConnection) -> BoxFuture<'c, sqlx::Result<T>> + Sync,
+    ) -> Result<T, StoreError> {
+        self.write_until(Instant::now() + PATIENCE, request, work).await
+    }
+
+    async fn write_until<T: Send + 'static>(
+        &self,
+        until: Instant,
+        request: &'static str,
+        work: impl for<'c> Fn(&'c mut PgConnection) -> BoxFuture<'c, sqlx::Result<T>> + Sync,
+    ) -> Result<T, StoreError> {
+        self.write_once(until, request, |db| {
+            let done = work(db);
+            Box::pin(async move { Ok((done.await?, None)) })
+        })
+        .await
+    }
+
+    /// Does `work`, which names its transaction, just once: if the connection is lost at the commit,
+    /// the server is asked what came of it.
+    async fn write_once<T: Send + 'static>(
+        &self,
+        until: Instant,
+        request: &'static str,
+        work: impl for<'c> Fn(&'c mut PgConnection) -> BoxFuture<'c, sqlx::Result<(T, Option<String>)>> + Sync,
+    ) -> Result<T, StoreError> {
+        let mut pause = PAUSE;
+        loop {
+            if let Some(outdated) = self.shared.outdated.get() {
+                return Err(outdated.clone());
+            }
+            let Ok(done) = timeout_at(until, self.transaction(&work)).await else { return Err(StoreError::Slow) };
+            let error = match done {
+                Ok(value) => return Ok(value),
+                Err(Broken::Undone(error)) => error,
+                Err(Broken::Unknown { value, transaction: Some(transaction), error }) => {
+                    let Ok(came) = timeout_at(until, self.came_of(&transaction)).await else {
+                        return Err(self.shared.connections.failure(request, error));
+                    };
+                    if came {
+                        return Ok(value);
+                    }
+                    error
+                }
+                Err(Broken::Unknown { error, .. }) => error,
+            };
+            if is_about_connection(&error) {
+                self.shared.connections.forget_idle();
+            }
+            if !may_pass(&error) || Instant::now() + pause >= until {
+                return Err(self.shared.connections.failure(request, error));
+            }
+            tracing::debug!("Trying again to {request}: {error}");
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// One transaction on a connection of its own.
+    async fn transaction<T: Send + 'static>(
+        &self,
+        work: &(impl for<'c> Fn(&'c mut PgConnection) -> BoxFuture<'c, sqlx::Result<(T, Option<String>)>> + Sync),
+    ) -> Result<T, Broken<T>> {
+        let mut lent = self.shared.connections.lend().await.map_err(Broken::Undone)?;
+        let (value, transaction) = match begun(&mut lent, work).await {
+            Ok(done) => done,
+            Err(error) => {
+                let is_alive = !is_about_connection(&error);
+                if is_alive && sqlx::raw_sql("ROLLBACK").execute(&mut lent.connection).await.is_ok() {
+                    lent.give_back();
+                }
+                return Err(Broken::Undone(error));
+            }
+        };
+        match sqlx::raw_sql("COMMIT").execute(&mut lent.connection).await {
+            Ok(_) => {
+                lent.give_back();
+                Ok(value)
+            }
+            Err(error) if is_about_connection(&error) => Err(Broken::Unknown { value, transaction, error }),
+            Err(error) => Err(Broken::Undone(error)),
+        }
+    }
+
+    /// Whether a transaction was committed, however long the server takes to say.
+    async fn came_of(&self, transaction: &str) -> bool {
+        loop {
+            match self.status(transaction).await {
+                Ok(Some(status)) if status == "committed" => return true,
+                Ok(Some(status)) if status == "in progress" => {}
+                Ok(_) => return false,
+                Err(Broken::Undone(error) | Broken::Unknown { error, .. }) if may_pass(&error) => {}
+                // The server that knew of it is gone, and its number with it.
+                Err(_) => return false,
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn status(&self, transaction: &str) -> Result<Option<String>, Broken<Option<String>>> {
+        let transaction = transaction.to_owned();
+        self.transaction(&|db| {
+            let query = query("SELECT pg_xact_status($1::xid8) AS status").bind(transaction.clone());
+            Box::pin(async move { Ok((query.fetch_one(db).await?.try_get("status")?, None)) })
+        })
+        .await
+    }
+}
+
+async fn begun<T: Send + 'static>(
+    lent: &mut Lent<'_>,
+    work: &(impl for<'c> Fn(&'c mut PgConnection) -> BoxFuture<'c, sqlx::Result<(T, Option<String>)>> + Sync),
+) -> sqlx::Result<(T, Option<String>)> {
+    sqlx::raw_sql(BEGIN).execute(&mut lent.connection).await?;
+    work(&mut lent.connection).await
+}

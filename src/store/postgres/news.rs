@@ -1,0 +1,193 @@
+//! What other processes did: heard by `LISTEN` where that is possible, looked for where it is not.
+//!
+//! Nothing depends on being told. `NOTIFY` is sent on its own after a commit, and many changes are
+//! told as one: inside the commits it would make them wait for each other.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use sqlx::postgres::{PgListener, PgPoolOptions};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::super::StoreError;
+use super::connections::is_about_connection;
+use super::{Database, Shared};
+
+/// The name under which changes are told.
+const CHANNEL: &str = "onetag";
+/// How many changes are told as one.
+const GATHER: Duration = Duration::from_millis(20);
+/// How long one's own voice may take before one is taken for deaf.
+const ECHO: Duration = Duration::from_secs(3);
+/// How often it is looked whether something changed, where that cannot be heard.
+const POLL: Duration = Duration::from_secs(1);
+/// How often listening is tried again.
+const AGAIN: Duration = Duration::from_secs(60);
+/// How often leases are looked after, whoever held them.
+const TIDY: Duration = Duration::from_secs(1);
+/// In how many of those times it is looked whether a later version has taken over.
+const CHECKS: u32 = 10;
+
+/// What the tasks here and their store share.
+#[derive(Debug)]
+pub(super) struct News {
+    /// What this process tells begins with it.
+    me: String,
+    rung: Notify,
+    stopped: CancellationToken,
+}
+
+impl Default for News {
+    fn default() -> News {
+        News { me: format!("{:016x}", fastrand::u64(..)), rung: Notify::new(), stopped: CancellationToken::new() }
+    }
+}
+
+impl News {
+    /// Has the others told that something changed.
+    pub(super) fn ring(&self) {
+        self.rung.notify_one();
+    }
+
+    pub(super) fn stop(&self) {
+        self.stopped.cancel();
+    }
+}
+
+/// Starts to tell, to hear and to look after what nobody else does. All of it ends with the store.
+pub(super) fn start(shared: &Arc<Shared>) {
+    let weak = Arc::downgrade(shared);
+    let stopped = shared.news.stopped.clone();
+    for task in [tokio::spawn(tell(weak.clone())), tokio::spawn(hear(weak.clone())), tokio::spawn(look_after(weak))] {
+        let stopped = stopped.clone();
+        tokio::spawn(async move {
+            stopped.cancelled().await;
+            task.abort();
+        });
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.news.stop();
+    }
+}
+
+/// Tells the others, as often as something changed and no more often than they need to know.
+async fn tell(shared: Weak<Shared>) {
+    loop {
+        let Some(strong) = shared.upgrade() else { return };
+        let rung = strong.news.rung.notified();
+        tokio::select! {
+            () = rung => {}
+            () = strong.news.stopped.cancelled() => return,
+        }
+        tokio::time::sleep(GATHER).await;
+        // Who is not told looks.
+        let _ = say(&strong, "changed").await;
+    }
+}
+
+/// Says a word to everybody who listens. It need not be on stable storage.
+async fn say(shared: &Shared, word: &str) -> sqlx::Result<()> {
+    let me = &shared.news.me;
+    let words = format!("BEGIN; SET LOCAL synchronous_commit TO off; NOTIFY {CHANNEL}, '{me} {word}'; COMMIT");
+    let mut lent = shared.connections.lend().await?;
+    let said = sqlx::raw_sql(sqlx::AssertSqlSafe(words)).execute(&mut lent.connection).await;
+    match said {
+        Ok(_) => lent.give_back(),
+        Err(error) => {
+            if is_about_connection(&error) {
+                shared.connections.forget_idle();
+            }
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+/// Hears what others tell, and looks by itself whenever that is not possible.
+async fn hear(shared: Weak<Shared>) {
+    let mut is_told = false;
+    loop {
+        let Some(strong) = shared.upgrade() else { return };
+        match listen(&strong).await {
+            Err(error) => tracing::debug!("Changes cannot be heard: {error}"),
+            Ok(Heard::Nothing) if !is_told => {
+                is_told = true;
+                tracing::info!("Other processes cannot be heard through this connection; looking every second instead");
+            }
+            Ok(Heard::Nothing | Heard::UntilLost) => {}
+        }
+        drop(strong);
+        let again = tokio::time::Instant::now() + AGAIN;
+        while tokio::time::Instant::now() < again {
+            tokio::time::sleep(POLL).await;
+            let Some(strong) = shared.upgrade() else { return };
+            strong.changed.send_replace(());
+            // A server that was away is listened to as soon as it is back.
+            if !is_told {
+                break;
+            }
+        }
+    }
+}
+
+enum Heard {
+    /// Not even one's own voice.
+    Nothing,
+    /// Everything, until the connection was lost.
+    UntilLost,
+}
+
+async fn listen(shared: &Shared) -> sqlx::Result<Heard> {
+    let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(ECHO).max_lifetime(None).idle_timeout(None);
+    let pool = pool.connect_lazy_with(shared.connections.options());
+    let mut listener = PgListener::connect_with(&pool).await?;
+    listener.listen(CHANNEL).await?;
+    say(shared, "hello").await?;
+    let mine = format!("{} hello", shared.news.me);
+    let echo = async {
+        while let Some(heard) = listener.try_recv().await? {
+            if heard.payload() == mine {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    };
+    match tokio::time::timeout(ECHO, echo).await {
+        Ok(Ok(true)) => {}
+        Ok(Ok(false)) => return Ok(Heard::UntilLost),
+        Ok(Err(error)) => return Err(error),
+        Err(_) => return Ok(Heard::Nothing),
+    }
+    // What was told before the first word was heard.
+    shared.changed.send_replace(());
+    while let Some(heard) = listener.try_recv().await? {
+        if !heard.payload().starts_with(&shared.news.me) {
+            shared.changed.send_replace(());
+        }
+    }
+    Ok(Heard::UntilLost)
+}
+
+/// Frees what processes held that are gone, and stops this one once a later version says so.
+async fn look_after(shared: Weak<Shared>) {
+    for round in 1u32.. {
+        tokio::time::sleep(TIDY).await;
+        let Some(shared) = shared.upgrade() else { return };
+        let database = Database { shared };
+        match database.tidy().await {
+            Ok(0) => {}
+            Ok(_) => database.tell(),
+            Err(error) => tracing::debug!("Leases could not be looked after: {error}"),
+        }
+        if round % CHECKS == 0
+            && let Err(newer @ StoreError::Newer { .. }) = database.check_schema().await
+        {
+            tracing::error!("{newer}; nothing is written any more");
+            let _ = database.shared.outdated.set(newer);
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! What processes do together: how fast registries are asked, and what one of them does for all.
+
+use std::time::Duration;
+
+use sqlx::Row as _;
+use tokio::time::Instant;
+
+use super::super::StoreError;
+use super::super::delivery::millis;
+use super::super::together::{Slice, Turns};
+use super::{Database, PATIENCE, query};
+use crate::model::Host;
+
+/// Whoever is the first to come after `next_at` has the turn. A time further away than it was set
+/// for was set before the clock stepped back.
+const TAKE_TURN: &str = concat!(
+    "INSERT INTO onetag.turn AS turn (kind, subject, next_at, every) VALUES ($1, $2, ",
+    now!(),
+    " + $3, $3)
+     ON CONFLICT (kind, subject) DO UPDATE SET next_at = excluded.next_at, every = excluded.every
+         WHERE turn.next_at <= ",
+    now!(),
+    " OR turn.next_at > ",
+    now!(),
+    " + turn.every + 5000
+     RETURNING pg_current_xact_id()::text AS transaction"
+);
+
+const NEXT_TURN: &str = concat!(
+    "SELECT greatest(next_at - ",
+    now!(),
+    ", 0) AS next_turn FROM onetag.turn WHERE kind = $1 AND subject = $2"
+);
+
+const FORGET_TURN: &str = "DELETE FROM onetag.turn WHERE kind = $1 AND subject = $2";
+
+/// What was not used is kept up to the burst ($3); times are fractions of milliseconds, since a turn
+/// may be shorter.
+const RESERVE: &str = concat!(
+    "INSERT INTO onetag.pace AS pace (host, next_at) VALUES ($1, ",
+    now!(),
+    " - $3 + $2 * $4)
+     ON CONFLICT (host) DO UPDATE SET
+         next_at = greatest(least(pace.next_at, ",
+    now!(),
+    " + 3600000), ",
+    now!(),
+    " - $3) + $2 * $4
+     RETURNING next_at - $2 * $4 - ",
+    now!(),
+    " AS first_in, greatest(quiet_until - ",
+    now!(),
+    ", 0) AS quiet_for"
+);
+
+const KEEP_QUIET: &str = concat!(
+    "INSERT INTO onetag.pace AS pace (host, quiet_until) VALUES ($1, ",
+    now!(),
+    " + $2) ON CONFLICT (host) DO UPDATE SET quiet_until = greatest(pace.quiet_until, excluded.quiet_until)"
+);
+
+/// Nobody is asked for more than an hour of quiet.
+const QUIET: &str = concat!(
+    "SELECT host, quiet_until - ",
+    now!(),
+    " AS quiet_for FROM onetag.pace WHERE quiet_until > ",
+    now!(),
+    " AND quiet_until <= ",
+    now!(),
+    " + 3605000"
+);
+
+impl Database {
+    pub(crate) async fn take_turn(&self, kind: &str, subject: &str, every: Duration) -> Result<bool, StoreError> {
+        self.write_once(Instant::now() + PATIENCE, "take a turn", |db| {
+            let take = query(TAKE_TURN).bind(kind.to_owned()).bind(subject.to_owned()).bind(millis(every));
+            Box::pin(async move {
+                let taken = take.fetch_optional(db).await?;
+                let transaction = taken.as_ref().map(|row| row.try_get("transaction")).transpose()?;
+                Ok((taken.is_some(), transaction))
+            })
+        })
+        .await
+    }
+
+    pub(crate) async fn next_turn(&self, kind: &str, subject: &str) -> Result<Duration, StoreError> {
+        self.read("look up a turn", |db| {
+            let next = query(NEXT_TURN).bind(kind.to_owned()).bind(subject.to_owned());
+            Box::pin(async move {
+                let row = next.fetch_optional(db).await?;
+                let next = row.map(|row| super::super::rows::duration(&row, "next_turn")).transpose()?;
+                Ok(next.flatten().unwrap_or_default())
+            })
+        })
+        .await
+    }
+
+    pub(crate) async fn forget_turn(&self, kind: &str, subject: &str) -> Result<(), StoreError> {
+        self.write("give a turn back", |db| {
+            let forget = query(FORGET_TURN).bind(kind.to_owned()).bind(subject.to_owned());
+            Box::pin(async move { forget.execute(db).await.map(|_| ()) })
+        })
+        .await
+    }
+
+    pub(crate) async fn reserve(&self, host: &Host, turns: &Turns) -> Result<Slice, StoreError> {
+        let interval = turns.interval.as_secs_f64() * 1000.0;
+        let burst = turns.burst.as_secs_f64() * 1000.0;
+        let count = turns.count;
+        let reserved = self.write("reserve requests", |db| {
+            let reserve = query(RESERVE).bind(host.to_string()).bind(interval).bind(burst).bind(f64::from(count));
+            Box::pin(async move {
+                let row = reserve.fetch_one(db).await?;
+                Ok((row.try_get::<f64, _>("first_in")?, row.try_get::<i64, _>("quiet_for")?))
+            })
+        });
+        let (first_in, quiet_for) = reserved.await?;
+        // The first turn ends one interval after it begins, as the others do.
+        let first_in = first_in + interval;
+        Ok(Slice {
+            late: Duration::from_secs_f64((-first_in).max(0.0) / 1000.0),
+            first_in: Duration::from_secs_f64(first_in.max(0.0) / 1000.0),
+            quiet_for: Duration::from_millis(u64::try_from(quiet_for).unwrap_or_default()),
+        })
+    }
+
+    pub(crate) async fn keep_quiet(&self, host: &Host, wait: Duration) -> Result<(), StoreError> {
+        let kept = self.write("keep a registry quiet", |db| {
+            let keep = query(KEEP_QUIET).bind(host.to_string()).bind(millis(wait));
+            Box::pin(async move { keep.execute(db).await.map(|_| ()) })
+        });
+        kept.await?;
+        self.tell();
+        Ok(())
+    }
+
+    pub(crate) async fn quiet(&self) -> Result<Vec<(Host, Duration)>, StoreError> {
+        self.read("look which registries want quiet", |db| {
+            Box::pin(async move {
+                let rows = query(QUIET).fetch_all(db).await?;
+                let quiet = |row: &sqlx::postgres::PgRow| {
+                    let host = row.try_get::<&str, _>("host").ok()?.parse().ok()?;
+                    let millis = u64::try_from(row.try_get::<i64, _>("quiet_for").ok()?).ok()?;
+                    Some((host, Duration::from_millis(millis)))
+                };
+                Ok(rows.iter().filter_map(quiet).collect())
+            })
+        })
+        .await
+    }
+}
