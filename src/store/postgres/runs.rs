@@ -1,7 +1,7 @@
 //! Runs of jobs: claimed under a lease, ended with an entry in the journal.
 //!
 //! A lease is in the job's row and judged by the server's clock, which may step: a lease that ended
-//! is revoked first, and the job is free only after [`WRITING`] of the lease more. So a write that
+//! is revoked first, and the job is free only a quarter of the lease later. So a write that
 //! its holder began in time is over before somebody else begins.
 
 use std::time::Duration;
@@ -16,13 +16,6 @@ use super::super::{StoreError, rows};
 use super::{Database, PATIENCE, history, query};
 use crate::model::Host;
 use crate::model::text::clean;
-
-/// Which part of a lease a write may take, as a divisor: of two minutes, half a minute.
-macro_rules! writing {
-    () => {
-        "lease_ms / 4"
-    };
-}
 
 /// Which jobs may be claimed: those that nobody has, at registries that are not busy ($1).
 macro_rules! is_free {
@@ -67,9 +60,8 @@ const TIDY: &str = concat!(
          set_at = least(set_at, clock.now),
          generation = CASE WHEN leased_until <= clock.now AND lease_ms IS NOT NULL THEN generation + 1 ELSE generation END,
          lease_ms = CASE WHEN leased_until <= clock.now THEN NULL ELSE lease_ms END,
-         leased_until = CASE WHEN leased_until <= clock.now AND lease_ms IS NOT NULL THEN clock.now + ",
-    writing!(),
-    "                        WHEN leased_until > clock.now + lease_ms + 5000 THEN clock.now + lease_ms
+         leased_until = CASE WHEN leased_until <= clock.now AND lease_ms IS NOT NULL THEN clock.now + lease_ms / 4
+                             WHEN leased_until > clock.now + lease_ms + 5000 THEN clock.now + lease_ms
                              ELSE leased_until END
      FROM (SELECT ",
     now!(),
@@ -140,6 +132,9 @@ const RELEASE: &str = concat!(
      WHERE id = $1"
 );
 
+/// How long a lease is tried to be kept at least, however short it is.
+const SHORTEST: Duration = Duration::from_secs(1);
+
 impl Database {
     pub(crate) async fn claim(&self, lease: Duration, busy: &[Host]) -> Result<Option<Claimed>, StoreError> {
         match self.claim_free(lease, busy).await? {
@@ -170,7 +165,7 @@ impl Database {
 
     pub(crate) async fn extend(&self, claimed: &Claimed, lease: Duration) -> Result<bool, StoreError> {
         let (id, generation) = (claimed.id, claimed.generation);
-        self.write_until(Instant::now() + lease.min(PATIENCE), "keep a lease", |db| {
+        self.write_until(Instant::now() + lease.clamp(SHORTEST, PATIENCE), "keep a lease", |db| {
             let query = query(EXTEND).bind(id).bind(generation).bind(millis(lease));
             Box::pin(async move { Ok(query.execute(db).await?.rows_affected() > 0) })
         })
