@@ -176,6 +176,7 @@ impl Metrics {
     pub(super) fn job_ended(&self, end: &End, entry: Option<&Entry>) {
         let end = match end {
             End::Done => "done",
+            End::Wait { .. } => "waiting",
             End::Retry { .. } => "retry",
             End::Held { .. } => "held",
             End::Parked { .. } => "parked",

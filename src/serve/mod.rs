@@ -51,6 +51,8 @@ pub(crate) struct App {
     metrics: Metrics,
     setup: RwLock<Arc<Setup>>,
     reloaded: Notify,
+    /// Ends looking and waiting, whatever settings it began with; the next start takes it up again.
+    stop: CancellationToken,
     notices: mpsc::Sender<Notice>,
     /// A permit for each byte of a body in memory.
     bodies: Arc<Semaphore>,
@@ -122,13 +124,15 @@ impl Service {
         let metrics = Metrics::new();
         let (listen, admin) = (bind(settings.listen)?, bind(settings.admin)?);
         let store = Store::open(&settings.database).await?;
-        let setup = RwLock::new(Arc::new(Setup::new(settings, &metrics)?));
+        let stop = CancellationToken::new();
+        let setup = RwLock::new(Arc::new(Setup::new(settings, &metrics, stop.clone())?));
         let (sender, notices) = notify::queue();
         let app = Arc::new(App {
             store,
             metrics,
             setup,
             reloaded: Notify::new(),
+            stop,
             notices: sender,
             bodies: Arc::new(Semaphore::new(BODIES_BYTES)),
             readiness: Mutex::default(),
@@ -210,7 +214,7 @@ impl Reloader {
     ///
     /// [`RegistryError::Settings`]: they cannot be used; the old ones stay.
     pub fn replace(&self, settings: Settings) -> Result<(), RegistryError> {
-        let setup = Arc::new(Setup::new(settings, &self.app.metrics)?);
+        let setup = Arc::new(Setup::new(settings, &self.app.metrics, self.app.stop.clone())?);
         *self.app.setup.write().expect("no panic happens while it is held") = setup;
         // Kept for a scan that is not waiting just now.
         self.app.reloaded.notify_one();

@@ -95,8 +95,18 @@ async fn what_is_required_is_published_at_once_and_what_is_missing_is_held_after
     let amd64 = registry.push_image("ubuntu:amd64-xenial", "linux/amd64");
     let started = Instant::now();
     service.tell("ubuntu", "amd64-xenial", &amd64).await;
-    let waits = service.trouble_of("failing").await;
-    assert!(waits.starts_with("waiting for more: "), "{waits}");
+    let waits = eventually("it waits for more", async || {
+        let jobs = service.json("/api/v1/jobs").await;
+        jobs["active"].as_array()?.iter().find(|job| job["waits_for"].is_string()).cloned()
+    })
+    .await;
+    assert!(waits["waits_for"].as_str().is_some_and(|what| what.contains("arm64 is required")), "{waits}");
+    assert_eq!((&waits["attempts"], &waits["trouble"]), (&0.into(), &serde_json::Value::Null));
+    assert_eq!(service.trouble().await, None);
+    let metrics = ["onetag_jobs_waiting", "onetag_tags_failing", "onetag_jobs_ended_total{end=\"waiting\"}"];
+    for (name, expected) in metrics.into_iter().zip([1.0, 0.0, 1.0]) {
+        assert_eq!(service.metric(name).await, expected, "{name}");
+    }
     assert_eq!(service.history().await, Vec::<serde_json::Value>::new());
 
     let reason = service.trouble_of("held").await;

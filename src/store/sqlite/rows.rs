@@ -81,6 +81,7 @@ pub(super) fn claimed(row: &SqliteRow) -> sqlx::Result<Claimed> {
 /// The code of a kind of trouble, as the file has it.
 pub(super) fn trouble_code(kind: TroubleKind) -> &'static str {
     match kind {
+        TroubleKind::Waiting => "waiting",
         TroubleKind::Failing => "failing",
         TroubleKind::Held => "held",
         TroubleKind::Parked => "parked",
@@ -89,7 +90,7 @@ pub(super) fn trouble_code(kind: TroubleKind) -> &'static str {
 
 fn trouble(row: &SqliteRow) -> sqlx::Result<Option<Trouble>> {
     let Some(code) = row.try_get::<Option<&str>, _>("trouble")? else { return Ok(None) };
-    let kinds = [TroubleKind::Failing, TroubleKind::Held, TroubleKind::Parked];
+    let kinds = [TroubleKind::Waiting, TroubleKind::Failing, TroubleKind::Held, TroubleKind::Parked];
     let kind = kinds.into_iter().find(|kind| trouble_code(*kind) == code).ok_or_else(|| odd("trouble", code))?;
     Ok(Some(Trouble { kind, reason: row.try_get("reason")?, since_ms: row.try_get("troubled_at")? }))
 }
