@@ -4,6 +4,7 @@
 //! and recovery are the same path.
 
 mod admin;
+mod catalog;
 mod gate;
 mod google;
 mod hooks;

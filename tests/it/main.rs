@@ -18,6 +18,7 @@ mod real;
 mod report;
 mod rounds;
 mod secrets;
+mod serve_catalog;
 mod serve_intake;
 mod serve_intake_life;
 mod serve_story;
