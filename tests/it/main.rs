@@ -21,6 +21,8 @@ mod secrets;
 mod serve_catalog;
 mod serve_intake;
 mod serve_intake_life;
+mod serve_manager;
+mod serve_notify;
 mod serve_story;
 mod serve_story_faults;
 mod serve_story_journal;
