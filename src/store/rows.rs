@@ -127,6 +127,7 @@ pub(super) fn claimed(row: &impl Columns) -> sqlx::Result<Claimed> {
 /// The code of a kind of trouble, as the file has it.
 pub(super) fn trouble_code(kind: TroubleKind) -> &'static str {
     match kind {
+        TroubleKind::Waiting => "waiting",
         TroubleKind::Failing => "failing",
         TroubleKind::Held => "held",
         TroubleKind::Parked => "parked",
@@ -135,7 +136,7 @@ pub(super) fn trouble_code(kind: TroubleKind) -> &'static str {
 
 fn trouble(row: &impl Columns) -> sqlx::Result<Option<Trouble>> {
     let Some(code) = row.text("trouble")? else { return Ok(None) };
-    let kinds = [TroubleKind::Failing, TroubleKind::Held, TroubleKind::Parked];
+    let kinds = [TroubleKind::Waiting, TroubleKind::Failing, TroubleKind::Held, TroubleKind::Parked];
     let kind = kinds.into_iter().find(|kind| trouble_code(*kind) == code).ok_or_else(|| odd("trouble", code))?;
     Ok(Some(Trouble { kind, reason: some(row, "reason")?.to_owned(), since_ms: counted(row, "troubled_at")? }))
 }

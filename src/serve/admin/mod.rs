@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use super::App;
 use crate::model::text::clean;
 use crate::model::{Digest, Repository, Tag};
-use crate::store::{JobView, List, Recorded, TroubleKind};
+use crate::store::{JobView, List, Recorded, Trouble, TroubleKind};
 use problem::Problem;
 
 /// The most entries that one answer holds.
@@ -93,8 +93,11 @@ async fn jobs(State(app): State<Arc<App>>) -> Result<Json<Value>, Problem> {
 }
 
 fn job(job: &JobView) -> Value {
-    let trouble = job.trouble.as_ref().map(|trouble| {
+    let is_waiting = |trouble: &&Trouble| trouble.kind == TroubleKind::Waiting;
+    let waits_for = job.trouble.as_ref().filter(is_waiting).map(|trouble| clean(&trouble.reason, 600));
+    let trouble = job.trouble.as_ref().filter(|trouble| !is_waiting(trouble)).map(|trouble| {
         let kind = match trouble.kind {
+            TroubleKind::Waiting => "waiting",
             TroubleKind::Failing => "failing",
             TroubleKind::Held => "held",
             TroubleKind::Parked => "parked",
@@ -109,6 +112,7 @@ fn job(job: &JobView) -> Value {
         "due_in_ms": job.due_in.map(|due| u64::try_from(due.as_millis()).unwrap_or(u64::MAX)),
         "woken_at_ms": job.woken_at_ms,
         "attempts": job.attempts,
+        "waits_for": waits_for,
         "trouble": trouble,
     })
 }

@@ -34,7 +34,8 @@ macro_rules! jobs {
 }
 
 const ACTIVE: &str = jobs!("due_at IS NOT NULL ORDER BY due_at LIMIT $1");
-const TROUBLED: &str = jobs!("trouble IS NOT NULL ORDER BY troubled_at DESC, id DESC LIMIT $1");
+const TROUBLED: &str =
+    jobs!("trouble IS NOT NULL AND trouble <> 'waiting' ORDER BY troubled_at DESC, id DESC LIMIT $1");
 const ONE: &str = jobs!("repository = $1 AND tag = $2");
 
 const COUNTS: &str = concat!(

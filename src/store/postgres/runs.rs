@@ -120,8 +120,8 @@ const RELEASE: &str = concat!(
     " END,
          trouble = $2,
          reason = $3,
-         woken_at = CASE WHEN $2 = 'failing' THEN woken_at ELSE burst_at END,
-         hints = CASE WHEN $2 = 'failing' THEN (claimed_hints::jsonb || hints::jsonb)::text ELSE hints END,
+         woken_at = CASE WHEN $2 IN ('failing', 'waiting') THEN woken_at ELSE burst_at END,
+         hints = CASE WHEN $2 IN ('failing', 'waiting') THEN (claimed_hints::jsonb || hints::jsonb)::text ELSE hints END,
          claimed_hints = '{}',
          due_at = CASE WHEN wakes > claimed_wakes THEN due_at ELSE ",
     now!(),
@@ -219,6 +219,7 @@ async fn finish(
         }
         End::Done => (None, None, None),
         End::Retry { after, reason } => (Some(TroubleKind::Failing), Some(reason), Some(millis(after))),
+        End::Wait { after, reason } => (Some(TroubleKind::Waiting), Some(reason), Some(millis(after))),
         End::Held { reason } => (Some(TroubleKind::Held), Some(reason), None),
         End::Parked { reason } => (Some(TroubleKind::Parked), Some(reason), None),
     };
