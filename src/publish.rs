@@ -402,6 +402,7 @@ impl Publisher {
                 | RegistryError::Auth { .. }
                 | RegistryError::Tls { .. }
                 | RegistryError::Settings(_)
+                | RegistryError::NotSent { .. }
                 | RegistryError::OutcomeUnknown { .. }
         );
         if is_known {

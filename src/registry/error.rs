@@ -104,6 +104,14 @@ pub enum RegistryError {
         /// The time that was allowed.
         after: Duration,
     },
+    /// It would have changed something, and we may not do that any more.
+    #[error("{request} was not sent: {why}")]
+    NotSent {
+        /// The request.
+        request: RequestLine,
+        /// Why not.
+        why: String,
+    },
     /// The registry says that we ask too much.
     #[error("{request} was put off again and again ({refusal})")]
     RateLimited {
@@ -249,6 +257,7 @@ impl RegistryError {
             Self::Unreachable { .. } => "unreachable",
             Self::Tls { .. } => "tls",
             Self::TimedOut { .. } => "timed-out",
+            Self::NotSent { .. } => "not-sent",
             Self::NoCatalog { .. } => "no-catalog",
             Self::RateLimited { .. } => "rate-limited",
             Self::Failed { .. } | Self::StorageRefused { .. } => "registry-failed",
@@ -290,6 +299,7 @@ impl RegistryError {
             _ if self.may_pass() => Some("what is published is as it was; run again when the registry answers"),
             Self::Unreachable { .. }
             | Self::TimedOut { .. }
+            | Self::NotSent { .. }
             | Self::Failed { .. }
             | Self::StorageRefused { .. }
             | Self::Tls { .. }

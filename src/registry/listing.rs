@@ -57,6 +57,7 @@ impl Registry {
             limit_bytes: LARGEST_PAGE,
             follow: Follow::SameOrigin,
             fresh: false,
+            gate: None,
         };
         let page = |body: &[u8]| serde_json::from_slice::<CatalogPage>(body).ok().map(|page| page.repositories);
         let name = |path: &str| format!("{}/{path}", self.wire.host).parse::<Repository>().ok();

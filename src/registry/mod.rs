@@ -12,6 +12,7 @@ mod challenge;
 mod client;
 pub mod credentials;
 mod error;
+mod gate;
 mod json;
 mod link;
 mod listing;
@@ -35,7 +36,8 @@ pub use auth_error::AuthError;
 pub use client::{Trust, client_for};
 use credentials::Keychain;
 pub use error::{Kind, Refusal, RegistryError, RequestLine};
-pub use pace::{Observed, Observer, Rate};
+pub use gate::{Gate, Permission};
+pub use pace::{Observed, Observer, Rate, Shared, Together};
 use send::{Answer, Call, Follow, Wire, is_immutable};
 pub use url::is_public;
 use wire::{ACCEPT_MANIFESTS, read_refusal};
@@ -69,6 +71,8 @@ pub struct Settings {
     pub rate: Option<Rate>,
     /// Who is told of every request.
     pub observer: Observer,
+    /// Who else asks the registry, at the same rate together.
+    pub together: Together,
 }
 
 impl Settings {
@@ -85,6 +89,7 @@ impl Settings {
             deadline: Duration::from_secs(60),
             rate: None,
             observer: Observer::default(),
+            together: Together::default(),
         }
     }
 }
@@ -139,6 +144,7 @@ impl Retry {
 pub struct Registry {
     wire: Arc<Wire>,
     requests: Arc<AtomicU64>,
+    gate: Gate,
 }
 
 /// A manifest as the registry sent it.
@@ -159,12 +165,22 @@ impl Registry {
     ///
     /// [`RegistryError::Settings`]: the host makes no URL.
     pub fn new(host: &Host, settings: Settings) -> Result<Registry, RegistryError> {
-        Ok(Registry { wire: Arc::new(Wire::new(host, settings)?), requests: Arc::default() })
+        Ok(Registry { wire: Arc::new(Wire::new(host, settings)?), requests: Arc::default(), gate: Gate::default() })
     }
 
     /// The same registry with a count of requests of its own, from zero.
     pub fn counting_anew(&self) -> Registry {
-        Registry { wire: self.wire.clone(), requests: Arc::default() }
+        Registry { wire: self.wire.clone(), requests: Arc::default(), gate: self.gate.clone() }
+    }
+
+    /// The same registry, but nothing is written there without asking `gate`.
+    pub fn gated(self, gate: Gate) -> Registry {
+        Registry { gate, ..self }
+    }
+
+    /// Leaves the registry alone for a while, as it asked somebody else.
+    pub fn keep_quiet(&self, wait: Duration) {
+        self.wire.keep_quiet(wait);
     }
 
     /// How many HTTP requests were sent, tokens, redirects and repetitions included.
@@ -323,6 +339,7 @@ impl Registry {
         call.follow = Follow::Nowhere;
         call.accept = "";
         call.body = Some((index.bytes().clone(), index.kind().media_type()));
+        call.gate = Some(&self.gate);
         let answer = self.wire.send(&self.requests, &call).await?;
         let (request, refusal) = (call.line(), read_refusal(&answer));
         if answer.status == StatusCode::CREATED {
@@ -365,6 +382,7 @@ impl Registry {
             limit_bytes,
             follow: Follow::SameOrigin,
             fresh: false,
+            gate: None,
         }
     }
 

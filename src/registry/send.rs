@@ -20,6 +20,7 @@ use super::Settings;
 use super::auth::Auth;
 use super::client::Clients;
 use super::error::{Refusal, RegistryError, RequestLine, is_temporary};
+use super::gate::Gate;
 use super::pace::{Observed, Pace};
 use super::patience::{Budget, Failure, LONGEST_WAIT, retry_after};
 use super::url::{check_given, same_origin};
@@ -66,6 +67,8 @@ pub(super) struct Call<'a> {
     pub(super) follow: Follow,
     /// Whether caches on the way must ask the registry itself.
     pub(super) fresh: bool,
+    /// Who is asked before it is sent, if it changes something.
+    pub(super) gate: Option<&'a Gate>,
 }
 
 /// Where an answer may send us.
@@ -179,7 +182,7 @@ impl Wire {
         unreachable!("there is always one more number")
     }
 
-    fn keep_quiet(&self, wait: Duration) {
+    pub(super) fn keep_quiet(&self, wait: Duration) {
         let until = Instant::now() + wait;
         let mut quiet = self.quiet_until.lock().expect("no panic happens while it is held");
         *quiet = Some(quiet.map_or(until, |known| known.max(until)));
@@ -239,6 +242,9 @@ impl Wire {
         let asked = retry_after(&answer.headers, SystemTime::now()).filter(|_| error.may_pass());
         if let Some(wait) = asked.filter(|_| answer.is_home) {
             self.keep_quiet(wait);
+            if let Some(shared) = &self.settings.together.0 {
+                shared.keep_quiet(wait);
+            }
         }
         Err(Failure { asked, ..Failure::from(error) })
     }
@@ -252,7 +258,16 @@ impl Wire {
     ) -> Result<Answer, RegistryError> {
         let _permit = self.permit().await;
         self.wait_for_turn().await;
-        budget.within(|| call.line(), self.follow(counter, call, authorization)).await
+        let started = Instant::now();
+        let Some(gate) = call.gate else {
+            return budget.within(|| call.line(), self.follow(counter, call, authorization)).await;
+        };
+        let sent = gate.pass(budget.within(|| call.line(), self.follow(counter, call, authorization))).await;
+        match sent {
+            Ok(Some(answer)) => answer,
+            Ok(None) => Err(RegistryError::TimedOut { request: call.line(), after: started.elapsed() }),
+            Err(why) => Err(RegistryError::NotSent { request: call.line(), why }),
+        }
     }
 
     /// Sends a request and goes where the answer sends us, as far as that is allowed.
@@ -340,7 +355,8 @@ impl Wire {
 
     /// Waits for this request's turn, where the registry is to be asked only so often.
     async fn wait_for_turn(&self) {
-        let wait = self.pace.as_ref().map_or(Duration::ZERO, |pace| pace.turn(Instant::now()));
+        let Some(pace) = &self.pace else { return };
+        let wait = pace.turn_of(&self.settings.together).await;
         if !wait.is_zero() {
             self.settings.observer.tell(Observed::Waited(wait));
             tokio::time::sleep(wait).await;
