@@ -8,6 +8,7 @@ mod facts;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use futures_util::future::{try_join, try_join_all, try_join3};
 use tokio::sync::OnceCell;
@@ -61,7 +62,7 @@ pub struct Lookout {
     pattern: Pattern,
     words: Words,
     scope: Scope,
-    listing: Mutex<Arc<OnceCell<Versions>>>,
+    listing: Mutex<Arc<Listing>>,
     learned: Mutex<Learned>,
 }
 
@@ -76,6 +77,20 @@ struct Learned {
     tags: HashMap<Tag, Digest>,
     found: HashMap<Digest, Found>,
     content: HashMap<Digest, Content>,
+}
+
+/// What a repository's tags are, as they were listed once.
+#[derive(Debug)]
+struct Listing {
+    /// It is no older than this.
+    begun: Instant,
+    versions: OnceCell<Versions>,
+}
+
+impl Default for Listing {
+    fn default() -> Listing {
+        Listing { begun: Instant::now(), versions: OnceCell::new() }
+    }
 }
 
 impl Lookout {
@@ -154,6 +169,14 @@ impl Lookout {
         *self.listing.lock().expect("no panic happens while it is held") = Arc::default();
     }
 
+    /// Lets the next look list the tags again, unless that was done since.
+    pub fn forget_listing_before(&self, since: Instant) {
+        let mut listing = self.listing.lock().expect("no panic happens while it is held");
+        if listing.begun < since {
+            *listing = Arc::default();
+        }
+    }
+
     /// Remembers what was just written under `tag`, so that it need not be read again.
     pub fn wrote(&self, tag: &Tag, index: &Index) {
         let content = read_published(Some(index.kind().media_type()), index.bytes());
@@ -165,7 +188,7 @@ impl Lookout {
     /// Lets the next looks go by this listing of the repository's tags, which somebody just got.
     pub fn take_listing(&self, tags: &[Tag]) {
         let versions = group::by_version(tags, &self.pattern, &self.words);
-        let listing = Arc::new(OnceCell::new_with(Some(versions)));
+        let listing = Arc::new(Listing { begun: Instant::now(), versions: OnceCell::new_with(Some(versions)) });
         *self.listing.lock().expect("no panic happens while it is held") = listing;
     }
 
@@ -176,7 +199,7 @@ impl Lookout {
             let tags = registry.tags(&self.repository).await?;
             Ok(group::by_version(&tags, &self.pattern, &self.words))
         };
-        let versions = listing.get_or_try_init(list).await?;
+        let versions = listing.versions.get_or_try_init(list).await?;
         Ok(versions.get(version).cloned().unwrap_or_default())
     }
 

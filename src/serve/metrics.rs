@@ -223,10 +223,11 @@ impl Metrics {
         }
     }
 
-    pub(super) fn scanned(&self, repository: &Repository) {
+    /// A repository was scanned this long ago, by this process or another.
+    pub(super) fn scanned(&self, repository: &Repository, ago: Duration) {
         let mut scanned = self.scanned.lock().expect("no panic happens while it is held");
         if let Some(at) = scanned.get_mut(repository) {
-            *at = Instant::now();
+            *at = Instant::now().checked_sub(ago).unwrap_or(*at);
         }
     }
 

@@ -14,6 +14,7 @@ mod places;
 mod scan;
 pub mod settings;
 mod setup;
+mod together;
 mod worker;
 
 use std::io;
@@ -49,6 +50,8 @@ const BODIES_BYTES: usize = 64 * 1024 * 1024;
 /// What all parts of the service share.
 pub(crate) struct App {
     store: Store,
+    /// How long a job is nobody else's without a sign of life.
+    lease: Duration,
     metrics: Metrics,
     setup: RwLock<Arc<Setup>>,
     reloaded: Notify,
@@ -126,10 +129,12 @@ impl Service {
         let (listen, admin) = (bind(settings.listen)?, bind(settings.admin)?);
         let store = Store::open(&settings.database).await?;
         let stop = CancellationToken::new();
-        let setup = RwLock::new(Arc::new(Setup::new(settings, &metrics, stop.clone())?));
+        let lease = settings.lease;
+        let setup = RwLock::new(Arc::new(Setup::new(settings, &metrics, &store, stop.clone())?));
         let (sender, notices) = notify::queue();
         let app = Arc::new(App {
             store,
+            lease,
             metrics,
             setup,
             reloaded: Notify::new(),
@@ -171,6 +176,7 @@ impl Service {
         let admin = listener(admin, admin::router(app.clone()), handles[1].clone(), Places::for_operators());
         let mut listeners = tokio::spawn(async { tokio::try_join!(hooks, admin) });
         let worker = tokio::spawn(worker::run(app.clone(), stop.clone()));
+        let together = tokio::spawn(together::run(app.clone(), stop.clone()));
         let scan = tokio::spawn(scan::run(app.clone(), stop.clone()));
         let upkeep = tokio::spawn(upkeep(app.clone(), stop.clone()));
         let no_more_notices = CancellationToken::new();
@@ -192,7 +198,7 @@ impl Service {
             if broken.is_none() {
                 let _ = listeners.await;
             }
-            (scan.await, upkeep.await, worker.await)
+            (together.await, scan.await, upkeep.await, worker.await)
         };
         if tokio::time::timeout(GRACE, ended).await.is_err() {
             tracing::warn!("Jobs that did not end in {} s go on after the next start", GRACE.as_secs());
@@ -224,7 +230,7 @@ impl Reloader {
     ///
     /// [`RegistryError::Settings`]: they cannot be used; the old ones stay.
     pub fn replace(&self, settings: Settings) -> Result<(), RegistryError> {
-        let setup = Arc::new(Setup::new(settings, &self.app.metrics, self.app.stop.clone())?);
+        let setup = Arc::new(Setup::new(settings, &self.app.metrics, &self.app.store, self.app.stop.clone())?);
         *self.app.setup.write().expect("no panic happens while it is held") = setup;
         // Kept for a scan that is not waiting just now.
         self.app.reloaded.notify_one();

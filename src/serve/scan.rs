@@ -16,15 +16,18 @@ use super::App;
 use super::catalog::{self, Catalogs};
 use super::settings::Rule;
 use super::setup::Setup;
+use super::together;
 use crate::model::{Host, Repository, Tag};
 use crate::publish::Publisher;
-use crate::store::{Trigger, Wake};
+use crate::store::{Trigger, Turn, Wake};
 
 /// How long to wait before looking again which scans are due.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// However many scans and pushes follow, a plain tag is looked at this long after the first.
 const LONGEST_QUIET: Duration = Duration::from_secs(60);
+/// How long a process is left to scan a repository before another does it.
+const LONGEST_SCAN: Duration = Duration::from_secs(300);
 
 /// Something that is looked at again and again.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,7 +57,7 @@ pub(super) async fn run(app: Arc<App>, stop: CancellationToken) {
             let (app, setup, catalogs, found) = (app.clone(), setup.clone(), catalogs.clone(), found.clone());
             // Each on its own, and one at a time: a registry that hangs holds up nobody else's scan.
             under_way.entry(target.clone()).or_insert_with(|| match target {
-                Target::Repository(repository) => tokio::spawn(scan(app, setup, repository)),
+                Target::Repository(repository) => tokio::spawn(scan(app, setup, repository, poll)),
                 Target::Catalog(host) => tokio::spawn(async move {
                     catalogs.read(&app, &setup, &host).await;
                     found.notify_one();
@@ -103,34 +106,56 @@ async fn repositories(app: &App, setup: &Setup) -> BTreeSet<Repository> {
     repositories
 }
 
+/// Scans a repository, if no other process does.
 #[tracing::instrument(skip_all, fields(%repository))]
-async fn scan(app: Arc<App>, setup: Arc<Setup>, repository: Repository) {
+async fn scan(app: Arc<App>, setup: Arc<Setup>, repository: Repository, poll: Duration) {
+    let name = together::scan_of(&setup.settings, &repository);
+    match app.store.take_turn("scan", &name, poll.min(LONGEST_SCAN)).await {
+        Ok(Turn::Mine) => {}
+        Ok(Turn::Others(done_ago)) => {
+            return done_ago.into_iter().for_each(|ago| app.metrics.scanned(&repository, ago));
+        }
+        Err(error) => return tracing::error!("`{repository}` is not scanned: {error}"),
+    }
+    if look(&app, &setup, &repository).await {
+        app.metrics.scanned(&repository, Duration::ZERO);
+        // A little earlier than this process will ask again.
+        if let Err(error) = app.store.end_turn("scan", &name, poll.mul_f64(0.8)).await {
+            tracing::warn!("Another process may scan `{repository}` again: {error}");
+        }
+    }
+}
+
+/// Lists a repository's tags and wakes the plain tags that they are for. False: it could not be done.
+async fn look(app: &App, setup: &Setup, repository: &Repository) -> bool {
     let Some(registry) = setup.registry(repository.host()) else {
-        return;
+        return false;
     };
-    let tags = match registry.tags(&repository).await {
+    let tags = match registry.tags(repository).await {
         Ok(tags) => tags,
         Err(error) => {
             app.metrics.scan_failed(repository.host());
             tracing::warn!("`{repository}` could not be scanned: {error}");
-            return;
+            return false;
         }
     };
     let versions: BTreeMap<Tag, &Rule> = tags
         .iter()
-        .filter_map(|tag| setup.settings.source(&repository, tag))
+        .filter_map(|tag| setup.settings.source(repository, tag))
         .map(|(rule, arch_tag)| (arch_tag.version, rule))
         .collect();
     tracing::debug!(tags = tags.len(), versions = versions.len(), "Scanned `{repository}`");
-    share(&setup, &repository, versions.keys(), &tags);
-    let wakes: Vec<Wake> = versions.into_iter().map(|(tag, rule)| wake(&repository, tag, rule)).collect();
+    share(setup, repository, versions.keys(), &tags);
+    let wakes: Vec<Wake> = versions.iter().map(|(tag, rule)| wake(repository, tag.clone(), rule)).collect();
     for some in wakes.chunks(500) {
         if let Err(error) = app.store.accept(some.to_vec()).await {
             tracing::error!("What the scan of `{repository}` found could not be stored: {error}");
-            return;
+            return false;
         }
     }
-    app.metrics.scanned(&repository);
+    // It is what the wake-ups were made of.
+    share(setup, repository, versions.keys(), &tags);
+    true
 }
 
 /// Gives what was listed to those who will look at the tags, so that nobody lists them again.

@@ -18,6 +18,7 @@ use crate::look::Scope;
 use crate::model::{ArchTag, Host, Job, Pattern, Repository, Tag, Words};
 use crate::plan::Policy;
 use crate::registry;
+use crate::store::Address;
 pub use crate::webhook::Format;
 pub use crate::webhook::oidc::Keys;
 pub use glob::Glob;
@@ -33,8 +34,11 @@ pub struct Settings {
     pub admin: SocketAddr,
     /// What a request must show that changes something. Without it nothing can be changed there.
     pub admin_token: Option<SecretString>,
-    /// What must outlive a restart: `sqlite://onetag.db`.
-    pub database: String,
+    /// What must outlive a restart: `sqlite://onetag.db`, or a PostgreSQL server's for several
+    /// processes.
+    pub database: Address,
+    /// How long a job is nobody else's without a sign of life of the process that has it.
+    pub lease: Duration,
     /// How many days the journal goes back.
     pub journal_days: u32,
     /// Every registry that a rule is about, each once, whether it has a section or not.
@@ -215,6 +219,7 @@ impl Settings {
             ("listen", self.listen != newer.listen),
             ("admin", self.admin != newer.admin),
             ("database", self.database != newer.database),
+            ("lease", self.lease != newer.lease),
         ];
         changes.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect()
     }
@@ -277,11 +282,13 @@ impl Hook {
 
 impl PartialEq for Settings {
     fn eq(&self, other: &Settings) -> bool {
-        let Settings { listen, admin, admin_token, database, journal_days, registries, rules, hooks, notify } = self;
+        let Settings { listen, admin, admin_token, database, lease, journal_days, registries, rules, hooks, notify } =
+            self;
         *listen == other.listen
             && *admin == other.admin
             && same(admin_token.as_slice(), other.admin_token.as_slice())
             && *database == other.database
+            && *lease == other.lease
             && *journal_days == other.journal_days
             && *registries == other.registries
             && *rules == other.rules

@@ -10,10 +10,12 @@ use tokio_util::sync::CancellationToken;
 use super::gate::{Gate, Keyrings};
 use super::metrics::Metrics;
 use super::settings::{Hook, Rule, Settings};
+use super::together;
 use crate::look::Lookout;
 use crate::model::{Host, Repository, Tag};
 use crate::publish::{Options, Publisher};
 use crate::registry::{Registry, RegistryError};
+use crate::store::Store;
 
 /// The most repositories whose digests are remembered; the others are read again.
 const MOST_PUBLISHERS: usize = 1_000;
@@ -38,11 +40,17 @@ pub(super) struct Setup {
 impl Setup {
     /// Makes a client for each registry; nothing is sent. `stop` ends what publishers are looking at
     /// or waiting for; what is being written is finished.
-    pub(super) fn new(settings: Settings, metrics: &Metrics, stop: CancellationToken) -> Result<Setup, RegistryError> {
+    pub(super) fn new(
+        settings: Settings,
+        metrics: &Metrics,
+        store: &Store,
+        stop: CancellationToken,
+    ) -> Result<Setup, RegistryError> {
         let clients = settings.registries.iter().map(|registry| {
             let mut client = registry.client.clone();
             client.observer = metrics.observer(&registry.host);
             client.rate = registry.rate;
+            client.together = together::about(store, &registry.host);
             Ok((registry.host.clone(), Registry::new(&registry.host, client)?))
         });
         let registries = clients.collect::<Result<_, RegistryError>>()?;

@@ -11,7 +11,7 @@ mod tests;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::FutureExt as _;
 use tokio_util::sync::CancellationToken;
@@ -22,14 +22,13 @@ use super::setup::Setup;
 use crate::model::{Host, Last};
 use crate::plan::Weight;
 use crate::publish::{Action, Known};
+use crate::registry::Gate;
 use crate::store::{Act, Changes, Claimed, End, StoreError, Trigger};
 use before::{Before, sources};
 use end::{Ended, decided, failed, failure, retry, retry_or_park};
 
-/// How long a job may be worked on without a sign of life.
-const LEASE: Duration = Duration::from_secs(120);
-/// How often a sign of life is given.
-const HEARTBEAT: Duration = Duration::from_secs(30);
+/// Into how many parts a lease falls: after one a sign of life is given, and a write may take one.
+const PARTS: u32 = 4;
 /// How many jobs of one registry run at one time.
 const JOBS_A_REGISTRY: usize = 8;
 /// How often a job is started that never ends.
@@ -45,7 +44,7 @@ pub(super) async fn run(app: Arc<App>, stop: CancellationToken) {
     let tracker = TaskTracker::new();
     let mut changes = app.store.changes();
     while !stop.is_cancelled() {
-        let claimed = match app.store.claim(LEASE, &running.busy()).await {
+        let claimed = match app.store.claim(app.lease, &running.busy()).await {
             Ok(claimed) => claimed,
             Err(error) => {
                 tracing::error!("No job could be claimed: {error}");
@@ -139,7 +138,7 @@ async fn work(app: &App, claimed: &Claimed) {
     match app.store.finish(claimed, end, entry).await {
         Ok(true) => {
             if is_published {
-                app.metrics.published_after(since(claimed.woken_at_ms));
+                app.metrics.published_after(claimed.first_woken_ago());
             }
             app.tell(notices);
         }
@@ -151,13 +150,29 @@ async fn work(app: &App, claimed: &Claimed) {
 /// Resolves when the lease could not be kept.
 async fn lease_lost(app: &App, claimed: &Claimed) {
     loop {
-        tokio::time::sleep(HEARTBEAT).await;
-        match app.store.extend(claimed, LEASE).await {
+        tokio::time::sleep(app.lease / PARTS).await;
+        match app.store.extend(claimed, app.lease).await {
             Ok(true) => {}
             Ok(false) => return,
             Err(error) => tracing::error!("The lease of `{}` could not be kept: {error}", claimed.tag),
         }
     }
+}
+
+/// Lets a write begin only under the lease, which is made to last longer than the write may take.
+fn gate(app: &App, claimed: &Claimed) -> Gate {
+    let (store, claimed, lease) = (app.store.clone(), Arc::new(claimed.clone()), app.lease);
+    Gate::new(Arc::new(move || {
+        let (store, claimed) = (store.clone(), claimed.clone());
+        Box::pin(async move {
+            let until = Instant::now() + lease / PARTS;
+            match store.extend(&claimed, lease).await {
+                Ok(true) => Ok(until),
+                Ok(false) => Err("the lease was lost, and somebody else works on the tag".to_owned()),
+                Err(error) => Err(format!("the lease could not be kept: {error}")),
+            }
+        })
+    }))
 }
 
 /// Publishes, and makes of whatever happens an end and an entry.
@@ -189,15 +204,18 @@ async fn publish(app: &App, setup: &Setup, claimed: &Claimed, before: &Before) -
         Err(error) => return (retry(claimed, format!("the journal could not be read: {error}")), None),
     };
     let job = rule.job(&claimed.repository, &claimed.tag);
-    let registry = publisher.registry.counting_anew();
-    // A scan brings its listing along. What somebody told since may not be in it.
+    let registry = publisher.registry.counting_anew().gated(gate(app, claimed));
+    // A scan brings its listing along, unless it was another process's. What somebody told since may
+    // not be in it.
     if claimed.trigger != Trigger::Scan || claimed.woken_at_ms != claimed.last_woken_at_ms {
         publisher.lookout.forget_listing();
+    } else if let Some(woken) = Instant::now().checked_sub(claimed.last_woken_ago()).filter(|_| app.store.is_shared()) {
+        publisher.lookout.forget_listing_before(woken);
     }
     let result = publisher.publish(&registry, &job, &known).await;
     let (end, entry) = match result {
         Ok(outcome) => {
-            let quiet = rule.quiet.saturating_sub(since(claimed.last_woken_at_ms));
+            let quiet = rule.quiet.saturating_sub(claimed.last_woken_ago());
             let ended = decided(before, quiet, &known, &outcome, registry.requests());
             if known.frozen.is_some() && outcome.action == Action::Pushed {
                 release(app, claimed).await;
@@ -229,10 +247,4 @@ async fn release(app: &App, claimed: &Claimed) {
     if let Err(error) = app.store.release(&claimed.repository, &claimed.tag).await {
         tracing::error!("The hold on `{}` could not be ended: {error}", claimed.tag);
     }
-}
-
-/// How long ago that was, by the machine's clock; nothing if it lies ahead.
-fn since(unix_ms: i64) -> Duration {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    now.saturating_sub(Duration::from_millis(u64::try_from(unix_ms).unwrap_or(0)))
 }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::journal::Entry;
 use super::{Database, Store, StoreError, ask};
@@ -77,6 +77,27 @@ pub struct Claimed {
     pub attempts: u32,
     pub(super) id: i64,
     pub(super) generation: i64,
+    /// When it was claimed, by the database's clock and by this process's.
+    pub(super) claimed_at_ms: i64,
+    pub(super) claimed_at: Instant,
+}
+
+impl Claimed {
+    /// How long ago the first wake-up was that no run has answered yet.
+    pub fn first_woken_ago(&self) -> Duration {
+        self.ago(self.woken_at_ms)
+    }
+
+    /// How long ago the newest wake-up was.
+    pub fn last_woken_ago(&self) -> Duration {
+        self.ago(self.last_woken_at_ms)
+    }
+
+    /// Only times of one clock are compared: that of the machine and the database's may differ.
+    fn ago(&self, at_ms: i64) -> Duration {
+        let before = u64::try_from(self.claimed_at_ms.saturating_sub(at_ms)).unwrap_or_default();
+        Duration::from_millis(before) + self.claimed_at.elapsed()
+    }
 }
 
 /// How a run ended. `starts` is zero after each, `attempts` after each but [`End::Retry`].

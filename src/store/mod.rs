@@ -25,7 +25,7 @@ pub use address::Address;
 pub use error::StoreError;
 pub use inbox::{Claimed, Counts, End, JobView, List, Quarantined, Trigger, Trouble, TroubleKind, Wake};
 pub use journal::{Act, Entry, Held, Hold, Recorded, StoredIndex};
-pub use together::{Slice, Turns};
+pub use together::{Slice, Turn, Turns};
 
 /// A handle on the database; clones share it.
 #[derive(Clone, Debug)]

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use sqlx::Row;
@@ -121,6 +121,8 @@ pub(super) fn claimed(row: &impl Columns) -> sqlx::Result<Claimed> {
         attempts: small_count(row, "attempts")?,
         id: counted(row, "id")?,
         generation: counted(row, "generation")?,
+        claimed_at_ms: counted(row, "claimed_at")?,
+        claimed_at: Instant::now(),
     })
 }
 

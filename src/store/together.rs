@@ -17,6 +17,15 @@ pub struct Turns {
     pub burst: Duration,
 }
 
+/// Who does something that is done by one process for all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// The caller.
+    Mine,
+    /// Another, which did it this long ago, or does it for the first time.
+    Others(Option<Duration>),
+}
+
 /// When turns are that were asked for together.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Slice {
@@ -34,28 +43,20 @@ impl Store {
         matches!(*self.database, Database::Postgres(_))
     }
 
-    /// Whether the caller is the one to do something that is done by one of all processes, once in
-    /// `every`. True in a process that has its database to itself.
-    pub async fn take_turn(&self, kind: &str, subject: &str, every: Duration) -> Result<bool, StoreError> {
+    /// Asks to be the one process that does something which is done by one for all; nobody else gets
+    /// the turn within `time`. Always granted in a process that has its database to itself.
+    pub async fn take_turn(&self, kind: &str, subject: &str, time: Duration) -> Result<Turn, StoreError> {
         match &*self.database {
-            Database::Sqlite(_) => Ok(true),
-            Database::Postgres(database) => database.take_turn(kind, subject, every).await,
+            Database::Sqlite(_) => Ok(Turn::Mine),
+            Database::Postgres(database) => database.take_turn(kind, subject, time).await,
         }
     }
 
-    /// How long until somebody may take the turn.
-    pub async fn next_turn(&self, kind: &str, subject: &str) -> Result<Duration, StoreError> {
-        match &*self.database {
-            Database::Sqlite(_) => Ok(Duration::ZERO),
-            Database::Postgres(database) => database.next_turn(kind, subject).await,
-        }
-    }
-
-    /// Lets somebody take the turn at once: what was to be done was not.
-    pub async fn forget_turn(&self, kind: &str, subject: &str) -> Result<(), StoreError> {
+    /// Tells that it was done, and need not be done again for this long.
+    pub async fn end_turn(&self, kind: &str, subject: &str, next: Duration) -> Result<(), StoreError> {
         match &*self.database {
             Database::Sqlite(_) => Ok(()),
-            Database::Postgres(database) => database.forget_turn(kind, subject).await,
+            Database::Postgres(database) => database.end_turn(kind, subject, next).await,
         }
     }
 

@@ -29,6 +29,7 @@ use toml::de::DeTable;
 use crate::model::Host;
 use crate::model::text::clean;
 use crate::serve::settings::{Hook, Notify, RegistrySettings, Rule, Settings};
+use crate::store::{Address, StoreError};
 use across::Placed;
 pub(in crate::cli) use notes::Invalid;
 use notes::Notes;
@@ -37,6 +38,10 @@ use value::Value;
 pub(in crate::cli) use world::{File, World};
 use world::{LARGEST_FILE, Place};
 
+/// How long a job is nobody else's: longer than a registry may take for anything.
+const LEASE: Duration = Duration::from_secs(120);
+const SHORTEST_LEASE: Duration = Duration::from_secs(2);
+const LONGEST_LEASE: Duration = Duration::from_secs(600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// A configuration that can be used, and what is worth a look in it.
@@ -133,12 +138,14 @@ fn read(top: &Section<'_>, reader: Reader<'_>, place: &Place<'_>, notes: &Notes<
         Reader::Command(_) => Default::default(),
     };
     let (listen, admin) = addresses(top);
-    let (database, journal_days) = (database(top), top.key("journal").map_or(Some(90), days));
+    let (database, journal_days) = (database(top, reader, place), top.key("journal").map_or(Some(90), days));
+    let lease = top.key("lease").map_or(Some(LEASE), |value| value.duration(SHORTEST_LEASE..=LONGEST_LEASE));
     Some(Settings {
         listen: listen?,
         admin: admin?,
         admin_token,
-        database,
+        database: database?,
+        lease: lease?,
         journal_days: journal_days?,
         registries: every_registry(registries.into_iter().map(|(_, registry)| registry).collect(), &rules, place),
         rules: rules.into_iter().map(|(_, rule)| rule).collect(),
@@ -201,19 +208,31 @@ fn addresses(top: &Section<'_>) -> (Option<SocketAddr>, Option<SocketAddr>) {
     (listen, admin)
 }
 
-fn database(top: &Section<'_>) -> String {
+/// The address itself, or a table with the address and its password.
+fn database(top: &Section<'_>, reader: Reader<'_>, place: &Place<'_>) -> Option<Address> {
     let usual = "sqlite://onetag.db";
-    let Some(value) = top.key("database") else {
-        return usual.to_owned();
+    let Some(value) = top.key("database") else { return Some(usual.into()) };
+    let (url, password) = match value.as_text() {
+        Some(_) => (value, None),
+        None => {
+            let entries = value.entries("an address, or a table with its `url` and `password`")?;
+            let section = top.within(&section::DATABASE, entries);
+            (section.required("url")?, section.key("password"))
+        }
     };
-    let text = value.text("a database").unwrap_or(usual);
+    let address = Address::from(url.text("a database")?);
     // Not repeated, since an address may hold a password.
-    if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-        value.problem("PostgreSQL is not available yet: expected `sqlite://` and the path of a file");
-    } else if text.strip_prefix("sqlite://").is_none_or(|path| path.is_empty() || path.contains(['?', '\0'])) {
-        value.problem(format!("`database` is not one that can be used: expected for example `{usual}`"));
+    match address.check() {
+        Ok(()) => {}
+        Err(error @ StoreError::Parameter { .. }) => url.problem(error),
+        Err(_) => url.problem(format!(
+            "`database` is not one that can be used: expected for example `{usual}` or `postgres://onetag@db/onetag`"
+        )),
     }
-    text.to_owned()
+    match password {
+        Some(password) if matches!(reader, Reader::Service) => Some(address.with_password(place.secret(password)?)),
+        _ => Some(address),
+    }
 }
 
 fn days(value: Value<'_>) -> Option<u32> {

@@ -24,6 +24,7 @@ pub(super) const TOP: Kind = Kind {
         ("admin", r#""127.0.0.1:8471""#),
         ("admin_token", r#"{ env = "ADMIN_TOKEN" }"#),
         ("database", r#""sqlite://onetag.db""#),
+        ("lease", r#""2m""#),
         ("journal", r#""90d""#),
         ("defaults", "{ poll = \"10m\" }"),
         ("registry", "[{ host = \"registry.example.com\" }]"),
@@ -31,6 +32,12 @@ pub(super) const TOP: Kind = Kind {
         ("hook", "[]"),
         ("notify", "[]"),
     ],
+};
+
+/// A database that needs a password.
+pub(super) const DATABASE: Kind = Kind {
+    name: "database",
+    keys: &[("url", r#""postgres://onetag@db/onetag""#), ("password", r#"{ file = "/run/secrets/database" }"#)],
 };
 
 /// A registry.
@@ -106,7 +113,7 @@ pub(super) const NOTIFY: Kind = Kind {
     ],
 };
 
-const KINDS: [&Kind; 5] = [&TOP, &REGISTRY, &REPOSITORY, &HOOK, &NOTIFY];
+const KINDS: [&Kind; 6] = [&TOP, &DATABASE, &REGISTRY, &REPOSITORY, &HOOK, &NOTIFY];
 
 /// One section of the file, with what it takes from `[defaults]`.
 #[derive(Clone, Copy, Debug)]
@@ -163,6 +170,11 @@ impl<'a> Section<'a> {
         }
         let tables = value.items("a list of tables").into_iter().filter_map(|item| item.entries("a table"));
         tables.map(|(table, at)| Section::new(kind, table, at, self.notes)).collect()
+    }
+
+    /// A section that is a table in a key of this one.
+    pub(super) fn within(&self, kind: &'static Kind, (own, at): Entries<'a>) -> Section<'a> {
+        Section::new(kind, own, at, self.notes)
     }
 
     /// Where it begins.

@@ -91,7 +91,7 @@ fn a_file_with_one_rule_has_the_documented_defaults() {
     assert_eq!(settings.listen.to_string(), "0.0.0.0:8470");
     assert_eq!(settings.admin.to_string(), "127.0.0.1:8471");
     assert!(settings.admin_token.is_none());
-    assert_eq!((settings.database.as_str(), settings.journal_days), ("sqlite://onetag.db", 90));
+    assert_eq!((settings.database, settings.journal_days), ("sqlite://onetag.db".into(), 90));
     let rule = &settings.rules[0];
     assert_eq!((rule.quiet, rule.poll), (Duration::from_secs(2), Duration::from_secs(600)));
     assert_eq!(rule.pattern.to_string(), "{arch}-{version}");
@@ -113,6 +113,25 @@ fn the_example_that_we_ship_loads_with_and_without_what_is_commented_out() {
     plain.registries.clone_from(&all.registries);
     plain.hooks.clone_from(&all.hooks);
     assert_eq!(plain, all, "what the comments show should be what counts without them");
+}
+
+#[test]
+fn a_database_of_a_server_has_its_password_beside_it() {
+    for line in [
+        "database = \"postgres://onetag@db/onetag\"",
+        "database = { url = \"postgres://onetag@db/onetag?sslmode=verify-full\" }",
+        "database = { url = \"postgresql://db/onetag\", password = { env = \"HOOK_SECRET\" } }",
+    ] {
+        let settings = settings(&format!("{line}\n{ONE_RULE}"));
+        assert!(settings.database.is_shared(), "{line}");
+        assert!(!format!("{settings:?}").contains("postgres"), "an address may hold a password: {line}");
+    }
+    let bare = "database = { url = \"postgres://db/onetag\", password = \"hunter2hunter2\" }";
+    insta::assert_snapshot!(warnings(&format!("{bare}\n{ONE_RULE}")), @"1:55: `password` holds the secret itself, where every copy of this file has it: expected `{ env = … }` or `{ file = … }`");
+    insta::assert_snapshot!(problems(&format!("database = 1\nlease = \"1s\"\n{ONE_RULE}")), @r#"
+    1:12: `database` holds a number, expected an address, or a table with its `url` and `password`, for example `database = "sqlite://onetag.db"`
+    2:9: `lease` is 1s, expected 2s to 10m
+    "#);
 }
 
 #[test]
@@ -216,7 +235,7 @@ fn a_file_that_is_missing_or_names_nothing_is_refused() {
 fn values_that_make_no_sense_are_told_with_what_would() {
     insta::assert_snapshot!(problems("listen = \"localhost:8470\"\ndatabase = \"onetag.db\"\njournal = \"36h\"\n[[repository]]\nregistry = \"a b\"\nname = \"x\""), @"
     1:10: `listen` is `localhost:8470`, expected an IP address and a port such as `0.0.0.0:8470`
-    2:12: `database` is not one that can be used: expected for example `sqlite://onetag.db`
+    2:12: `database` is not one that can be used: expected for example `sqlite://onetag.db` or `postgres://onetag@db/onetag`
     3:11: `journal` is not a number of days: expected for example `90d`
     5:12: `a b` is not a registry name: expected a host name such as `registry.example.com` or `localhost:5000`
     ");
@@ -334,8 +353,10 @@ fn no_message_repeats_a_secret_that_stands_in_the_wrong_place() {
         "admin_token = { hunter = \"hunter2hunter2\" }",
         "admin_token = { env = [\"hunter2hunter2\"] }",
         "listen = \"0.0.0.0:8470\"\nadmin_token = \"hunter2hunter2\n",
-        "database = \"postgres://onetag:hunter2hunter2@db/onetag\"",
         "database = \"mysql://onetag:hunter2hunter2@db/onetag\"",
+        "database = \"postgres://onetag:hunter2hunter2@db/onetag?sslmode=hunter2\"",
+        "database = { url = \"postgres://onetag@db/onetag\", password = \"hunter2hunter2\", user = \"hunter2\" }",
+        "database = { url = \"hunter2hunter2\" }",
         "notify = [{ url = \"hunter2hunter2\", secret = \"hunter2hunter2\" }]",
         "hook = [{ name = \"p\", format = \"quay\", registry = \"registry.example.com\", secret = \"hunter2hunter2\" }]",
         "registry = [{ host = \"registry.example.com\", username = \"a:b\", password = \"hunter2hunter2\" }]",

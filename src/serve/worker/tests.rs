@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 
 use super::before::leaves_held;
 use super::news::notices;
+use std::time::UNIX_EPOCH;
+
 use super::*;
 use crate::model::Digest;
 use crate::plan::{Code, Decision, Plan, Reason};
@@ -27,7 +29,7 @@ async fn claimed() -> Claimed {
         event_id: None,
     };
     store.accept(vec![wake]).await.expect("it is stored");
-    store.claim(LEASE, &[]).await.expect("it can be claimed").expect("a job")
+    store.claim(Duration::from_secs(120), &[]).await.expect("it can be claimed").expect("a job")
 }
 
 fn digest(text: &str) -> Digest {

@@ -62,6 +62,7 @@ const FORGET: &str = concat!(
 );
 const FORGET_FACTS: &str = concat!("DELETE FROM onetag.fact WHERE recorded_at < ", now!(), " - $1");
 const FORGET_JOBS: &str = concat!("DELETE FROM onetag.job WHERE due_at IS NULL AND last_woken_at < ", now!(), " - $1");
+const FORGET_TURNS: &str = concat!("DELETE FROM onetag.turn WHERE next_at < ", now!(), " - $1");
 
 const HOLD: &str = concat!(
     "INSERT INTO onetag.hold (repository, tag, digest, images, reason, since) VALUES ($1, $2, $3, $4, $5, ",
@@ -209,6 +210,7 @@ impl Database {
         }
         self.forget(FORGET_FACTS, age).await?;
         self.forget(FORGET_JOBS, age).await?;
+        self.forget(FORGET_TURNS, age).await?;
         Ok(forgotten)
     }
 

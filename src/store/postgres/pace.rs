@@ -5,9 +5,9 @@ use std::time::Duration;
 use sqlx::Row as _;
 use tokio::time::Instant;
 
-use super::super::StoreError;
 use super::super::delivery::millis;
-use super::super::together::{Slice, Turns};
+use super::super::together::{Slice, Turn, Turns};
+use super::super::{StoreError, rows};
 use super::{Database, PATIENCE, query};
 use crate::model::Host;
 
@@ -26,13 +26,19 @@ const TAKE_TURN: &str = concat!(
      RETURNING pg_current_xact_id()::text AS transaction"
 );
 
-const NEXT_TURN: &str = concat!(
-    "SELECT greatest(next_at - ",
+const WHO_DID_IT: &str = concat!(
+    "SELECT CASE WHEN done_at IS NOT NULL THEN greatest(",
     now!(),
-    ", 0) AS next_turn FROM onetag.turn WHERE kind = $1 AND subject = $2"
+    " - done_at, 0) END AS done_ago FROM onetag.turn WHERE kind = $1 AND subject = $2"
 );
 
-const FORGET_TURN: &str = "DELETE FROM onetag.turn WHERE kind = $1 AND subject = $2";
+const END_TURN: &str = concat!(
+    "UPDATE onetag.turn SET done_at = ",
+    now!(),
+    ", next_at = ",
+    now!(),
+    " + $3, every = $3 WHERE kind = $1 AND subject = $2"
+);
 
 /// What was not used is kept up to the burst ($3); times are fractions of milliseconds, since a turn
 /// may be shorter.
@@ -71,34 +77,26 @@ const QUIET: &str = concat!(
 );
 
 impl Database {
-    pub(crate) async fn take_turn(&self, kind: &str, subject: &str, every: Duration) -> Result<bool, StoreError> {
+    pub(crate) async fn take_turn(&self, kind: &str, subject: &str, time: Duration) -> Result<Turn, StoreError> {
         self.write_once(Instant::now() + PATIENCE, "take a turn", |db| {
-            let take = query(TAKE_TURN).bind(kind.to_owned()).bind(subject.to_owned()).bind(millis(every));
+            let take = query(TAKE_TURN).bind(kind.to_owned()).bind(subject.to_owned()).bind(millis(time));
+            let look = query(WHO_DID_IT).bind(kind.to_owned()).bind(subject.to_owned());
             Box::pin(async move {
-                let taken = take.fetch_optional(db).await?;
-                let transaction = taken.as_ref().map(|row| row.try_get("transaction")).transpose()?;
-                Ok((taken.is_some(), transaction))
+                if let Some(taken) = take.fetch_optional(&mut *db).await? {
+                    return Ok((Turn::Mine, Some(taken.try_get("transaction")?)));
+                }
+                let done = look.fetch_optional(db).await?;
+                let done_ago = done.map(|row| rows::duration(&row, "done_ago")).transpose()?;
+                Ok((Turn::Others(done_ago.flatten()), None))
             })
         })
         .await
     }
 
-    pub(crate) async fn next_turn(&self, kind: &str, subject: &str) -> Result<Duration, StoreError> {
-        self.read("look up a turn", |db| {
-            let next = query(NEXT_TURN).bind(kind.to_owned()).bind(subject.to_owned());
-            Box::pin(async move {
-                let row = next.fetch_optional(db).await?;
-                let next = row.map(|row| super::super::rows::duration(&row, "next_turn")).transpose()?;
-                Ok(next.flatten().unwrap_or_default())
-            })
-        })
-        .await
-    }
-
-    pub(crate) async fn forget_turn(&self, kind: &str, subject: &str) -> Result<(), StoreError> {
-        self.write("give a turn back", |db| {
-            let forget = query(FORGET_TURN).bind(kind.to_owned()).bind(subject.to_owned());
-            Box::pin(async move { forget.execute(db).await.map(|_| ()) })
+    pub(crate) async fn end_turn(&self, kind: &str, subject: &str, next: Duration) -> Result<(), StoreError> {
+        self.write("end a turn", |db| {
+            let end = query(END_TURN).bind(kind.to_owned()).bind(subject.to_owned()).bind(millis(next));
+            Box::pin(async move { end.execute(db).await.map(|_| ()) })
         })
         .await
     }

@@ -47,7 +47,9 @@ const CLAIM: &str = concat!(
     " AND due_at <= ",
     now!(),
     " ORDER BY due_at LIMIT 1 FOR UPDATE SKIP LOCKED)
-     RETURNING *, pg_current_xact_id()::text AS transaction"
+     RETURNING *, ",
+    now!(),
+    " AS claimed_at, pg_current_xact_id()::text AS transaction"
 );
 
 /// Whatever else the clock or a process that is gone has left behind: nobody can say how long a job

@@ -47,7 +47,9 @@ const CLAIM: &str = concat!(
     " AND due_at <= ",
     now!(),
     " ORDER BY due_at LIMIT 1)
-     RETURNING *"
+     RETURNING *, ",
+    now!(),
+    " AS claimed_at"
 );
 
 const NEXT_DUE: &str = concat!(

@@ -89,6 +89,7 @@ CREATE TABLE onetag.turn (
     subject text NOT NULL,
     next_at bigint NOT NULL,
     every   bigint NOT NULL,
+    done_at bigint,
     PRIMARY KEY (kind, subject)
 );
 

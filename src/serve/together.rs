@@ -1,0 +1,88 @@
+//! What the processes on one database do together: they ask a registry no faster than one would, and
+//! leave it alone when it asked any of them; what is done once in a while is done by one.
+
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash as _, Hasher as _};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::future::BoxFuture;
+use tokio_util::sync::CancellationToken;
+
+use super::App;
+use super::settings::Settings;
+use crate::model::{Host, Repository};
+use crate::registry::{Shared, Together};
+use crate::store::{Store, Turns};
+
+/// How often it is looked which registries want to be left alone.
+const QUIET: Duration = Duration::from_secs(1);
+/// A wait that others need not know of: it is over before they would.
+const SHORT: Duration = Duration::from_secs(1);
+
+/// What this process has in common with the others about a registry; nothing where it is alone.
+pub(super) fn about(store: &Store, host: &Host) -> Together {
+    match store.is_shared() {
+        true => Together::with(Arc::new(Ours { store: store.clone(), host: host.clone() })),
+        false => Together::default(),
+    }
+}
+
+struct Ours {
+    store: Store,
+    host: Host,
+}
+
+impl Shared for Ours {
+    fn reserve(&self, count: u32, interval: Duration, burst: Duration) -> BoxFuture<'_, Option<Instant>> {
+        Box::pin(async move {
+            let slice = match self.store.reserve(&self.host, &Turns { count, interval, burst }).await {
+                Ok(slice) => slice?,
+                Err(error) => {
+                    tracing::warn!("The pace at {} is kept by this process alone: {error}", self.host);
+                    return None;
+                }
+            };
+            let now = Instant::now();
+            Some(now.checked_sub(slice.late).unwrap_or(now) + slice.first_in)
+        })
+    }
+
+    fn keep_quiet(&self, wait: Duration) {
+        if wait <= SHORT {
+            return;
+        }
+        let (store, host) = (self.store.clone(), self.host.clone());
+        tokio::spawn(async move {
+            if let Err(error) = store.keep_quiet(&host, wait).await {
+                tracing::warn!("Nobody else was told to leave {host} alone: {error}");
+            }
+        });
+    }
+}
+
+/// Leaves registries alone that asked another process, until told to stop.
+pub(super) async fn run(app: Arc<App>, stop: CancellationToken) {
+    while app.store.is_shared() && !stop.is_cancelled() {
+        // Where nothing can be looked up, nothing can be claimed.
+        for (host, wait) in app.store.quiet().await.unwrap_or_default() {
+            if let Some(registry) = app.setup().registry(&host) {
+                registry.keep_quiet(wait);
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(QUIET) => {}
+            () = stop.cancelled() => {}
+        }
+    }
+}
+
+/// Under which name a repository is scanned by one process for all: those with other rules for it,
+/// as while settings are being changed, do it for themselves.
+pub(super) fn scan_of(settings: &Settings, repository: &Repository) -> String {
+    let mut hasher = DefaultHasher::new();
+    for rule in settings.rules_for(repository) {
+        format!("{rule:?}").hash(&mut hasher);
+    }
+    format!("{repository} {:016x}", hasher.finish())
+}
