@@ -4,6 +4,7 @@
 //! something failed, took too long or was broken off, has it closed: nothing of a broken
 //! transaction can be left then, and a server that fell silent is not asked twice.
 
+use std::fmt;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -23,7 +24,6 @@ const CONNECT: Duration = Duration::from_secs(5);
 const IDLE: Duration = Duration::from_secs(60);
 
 /// The connections of one process.
-#[derive(Debug)]
 pub(super) struct Connections {
     /// Without the password: for messages.
     pub(super) name: String,
@@ -117,6 +117,13 @@ impl Connections {
             (_, error) if is_about_connection(error) => StoreError::Unreachable { database, detail: message(error) },
             _ => StoreError::Other { request, source: Arc::new(error) },
         }
+    }
+}
+
+impl fmt::Debug for Connections {
+    /// The options hold the password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Connections({})", self.name)
     }
 }
 

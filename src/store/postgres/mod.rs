@@ -102,6 +102,7 @@ impl Database {
         };
         let database = Database { shared: Arc::new(shared) };
         database.migrate().await?;
+        database.assert_writable().await?;
         tokio::spawn(wakes::run(Arc::downgrade(&database.shared), received));
         news::start(&database.shared);
         Ok(database)

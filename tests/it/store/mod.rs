@@ -25,7 +25,7 @@ macro_rules! stories {
             $(#[tokio::test]
             async fn $story() {
                 let (store, _kept) = $open().await;
-                super::super::$module::$story(store).await;
+                crate::store::$module::$story(store).await;
             })*
         }
     )*};

@@ -10,13 +10,13 @@ use tempfile::TempDir;
 
 use super::{address, claim, claim_one, suite, ubuntu, wake};
 
-async fn empty() -> (Store, TempDir) {
+pub(crate) async fn empty() -> (Store, TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
     let store = Store::open(&address(&folder.path().join("onetag.db"))).await.expect("it opens");
     (store, folder)
 }
 
-suite!(super::super::sqlite::empty);
+suite!(crate::store::sqlite::empty);
 
 /// Another program at the same file.
 pub(super) async fn other_program(path: &Path) -> SqliteConnection {

@@ -5,11 +5,13 @@
 
 pub mod auth;
 pub mod cli;
+pub mod cut;
 pub mod desk;
 pub mod elsewhere;
 pub mod fault;
 pub mod image;
 pub mod intake;
+pub mod pooler;
 pub mod postgres;
 pub mod raw;
 pub mod real;
@@ -24,10 +26,12 @@ pub mod tls;
 
 pub use auth::{Auth, Bearer, User};
 pub use cli::{Cli, Ran, Running, onetag};
+pub use cut::{Cut, Moment};
 pub use desk::Desk;
 pub use elsewhere::Elsewhere;
 pub use fault::{Play, When};
 pub use image::{Built, Image};
+pub use pooler::Pooler;
 pub use postgres::Postgres;
 pub use real::{RealRegistry, skopeo};
 pub use recorded::{Kind, Recorded};

@@ -98,6 +98,11 @@ impl Postgres {
         self.folder.join("data")
     }
 
+    /// Whose process it is, if it had to be somebody else's.
+    pub fn user(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+
     /// The port that it listens on.
     pub fn port(&self) -> u16 {
         self.port

@@ -1,0 +1,33 @@
+//! The suite on PostgreSQL, directly and through a pooler, and what only a server can show.
+
+mod lost;
+mod replicas;
+mod server;
+
+use std::sync::Arc;
+
+use onetag::store::Store;
+
+use super::suite;
+use crate::support::{Pooler, Postgres};
+
+pub(crate) async fn empty() -> (Store, ()) {
+    let address = Postgres::shared().database().await;
+    (Store::open(&address).await.expect("it opens"), ())
+}
+
+/// Through a pooler in transaction mode: any two transactions may be on two connections.
+pub(crate) async fn pooled() -> (Store, Arc<Pooler>) {
+    let server = Postgres::shared();
+    let pooler = Arc::new(Pooler::start(server));
+    let address = pooler.address(&server.database().await);
+    (Store::open(&address).await.expect("it opens"), pooler)
+}
+
+suite!(crate::store::postgres::empty);
+
+mod through_a_pooler {
+    use super::suite;
+
+    suite!(crate::store::postgres::pooled);
+}

@@ -1,0 +1,135 @@
+//! What a server may refuse or suffer, and the schema while versions change.
+
+use onetag::store::{List, Store, StoreError};
+
+use super::super::{claim_one, wake};
+use crate::support::Postgres;
+use crate::support::postgres::{connect, execute};
+
+fn told(error: &StoreError) -> String {
+    let text = format!("{error}\nhint: {}", error.hint().unwrap_or("none"));
+    text.replace(&Postgres::shared().port().to_string(), "5432")
+}
+
+#[tokio::test]
+async fn a_schema_is_made_once_by_whoever_starts_first() {
+    let address = Postgres::shared().database().await;
+    let opened = futures_util::future::join_all((0..12).map(|_| Store::open(&address))).await;
+    for store in opened {
+        store.expect("it opens").accept(vec![wake("xenial")]).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_used_if_it_says_so_and_refused_if_not() {
+    let address = Postgres::shared().database().await;
+    let store = Store::open(&address).await.unwrap();
+    let mut newer = connect(&address).await;
+    let migration = "ALTER TABLE onetag.job ADD COLUMN mood text NOT NULL DEFAULT 'good';
+                     UPDATE onetag.schema SET version = 99";
+    execute(&mut newer, migration).await;
+    store.accept(vec![wake("xenial")]).await.expect("the older version works on");
+    let again = Store::open(&address).await.expect("and starts again");
+    claim_one(&again).await;
+
+    execute(&mut newer, "UPDATE onetag.schema SET compatible_since = 98").await;
+    let error = Store::open(&address).await.expect_err("it may not write any more");
+    let database = address.rsplit('/').next().unwrap();
+    let text = told(&error).replace(database, "onetag");
+    insta::assert_snapshot!(text, @r"
+    `postgres://127.0.0.1:5432/onetag` has schema 99, and this onetag knows schemas up to 1
+    hint: run the onetag that wrote it, or a newer one
+    ");
+    let refused = loop {
+        match store.accept(vec![wake("bionic")]).await {
+            Ok(()) => tokio::time::sleep(std::time::Duration::from_millis(200)).await,
+            Err(refused) => break refused,
+        }
+    };
+    assert!(matches!(refused, StoreError::Newer { .. }), "a version that is running stops, too: {refused}");
+}
+
+#[tokio::test]
+async fn a_migration_that_is_broken_off_leaves_nothing() {
+    let address = Postgres::shared().database().await;
+    let mut other = connect(&address).await;
+    execute(&mut other, "CREATE SCHEMA onetag; CREATE TABLE onetag.journal (theirs text)").await;
+    Store::open(&address).await.expect_err("somebody else's table is in the way");
+    execute(&mut other, "DROP TABLE onetag.journal").await;
+    let store = Store::open(&address).await.expect("nothing of the first try is left");
+    store.accept(vec![wake("xenial")]).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_down_acknowledges_nothing_and_forgets_nothing() {
+    let server = Postgres::start(&["fsync = on"]);
+    let address = server.database().await;
+    let store = Store::open(&address).await.unwrap();
+    let mut acknowledged = Vec::new();
+    for round in 0..3 {
+        for n in 0..20 {
+            let text = format!("r{round}-{n}");
+            store.accept(vec![wake(&text)]).await.unwrap();
+            acknowledged.push(text);
+        }
+        let calls = (0..200).map(|n| {
+            let (store, text) = (store.clone(), format!("during{round}-{n}"));
+            tokio::spawn(async move {
+                tokio::time::sleep(std::time::Duration::from_millis(n)).await;
+                (store.accept(vec![wake(&text)]).await, text)
+            })
+        });
+        let calls: Vec<_> = calls.collect();
+        server.down();
+        let error = store.assert_writable().await.expect_err("nobody is there");
+        assert!(matches!(error, StoreError::Unreachable { .. } | StoreError::Slow), "{error}");
+        for call in calls {
+            let (stored, text) = call.await.unwrap();
+            if stored.is_ok() {
+                acknowledged.push(text);
+            }
+        }
+        server.up();
+        store.assert_writable().await.expect("it is back");
+    }
+    let jobs = store.jobs(List::Active, 10_000).await.unwrap();
+    let there: std::collections::BTreeSet<String> = jobs.iter().map(|job| job.tag.to_string()).collect();
+    assert!(acknowledged.iter().all(|text| there.contains(text)));
+}
+
+#[tokio::test]
+async fn a_standby_is_refused() {
+    let address = Postgres::shared().database().await;
+    let store = Store::open(&address).await.unwrap();
+    let name = address.rsplit('/').next().unwrap();
+    let mut other = connect(&Postgres::shared().address("postgres")).await;
+    execute(&mut other, format!("ALTER DATABASE {name} SET default_transaction_read_only = on")).await;
+    store.close().await;
+    let store = Store::open(&address).await;
+    let error = store.expect_err("nothing can be written");
+    let text = told(&error).replace(name, "onetag");
+    insta::assert_snapshot!(text, @r"
+    `postgres://127.0.0.1:5432/onetag` cannot be written
+    hint: name the primary: this is a standby
+    ");
+}
+
+#[tokio::test]
+async fn a_commit_is_durable_whatever_the_servers_settings_say() {
+    let address = Postgres::shared().database().await;
+    let name = address.rsplit('/').next().unwrap();
+    let mut other = connect(&Postgres::shared().address("postgres")).await;
+    execute(&mut other, format!("ALTER DATABASE {name} SET synchronous_commit = off")).await;
+    let store = Store::open(&address).await.unwrap();
+    // A trigger sees what the transaction was told.
+    let mut db = connect(&address).await;
+    execute(
+        &mut db,
+        "CREATE FUNCTION onetag.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             IF current_setting('synchronous_commit') <> 'on' THEN RAISE 'not durable'; END IF; RETURN NEW; END $$;
+         CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON onetag.job FOR EACH ROW EXECUTE FUNCTION onetag.refuse()",
+    )
+    .await;
+    store.accept(vec![wake("xenial")]).await.expect("it is durable");
+    claim_one(&store).await;
+}
