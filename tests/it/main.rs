@@ -15,6 +15,7 @@ mod logins;
 mod network;
 mod publish;
 mod real;
+mod replicas;
 mod report;
 mod rounds;
 mod secrets;

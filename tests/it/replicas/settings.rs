@@ -1,0 +1,1 @@
+//! How a server is reached: passwords, TLS, and what is never shown of them.

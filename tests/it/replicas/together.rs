@@ -1,0 +1,158 @@
+//! What replicas owe each other, one thing at a time.
+
+use std::time::Duration;
+
+use super::{Replica, registry, sender};
+use crate::support::{FakeRegistry, Kind, Play, Postgres, When, eventually};
+
+const RULE: &str = "require = [\"amd64\", \"arm64\"]\nquiet = \"0s\"\npoll = \"1h\"";
+
+async fn replicas(registry: &FakeRegistry, top: &str, rule: &str) -> Vec<Replica> {
+    let database = Postgres::shared().database().await;
+    let replicas: Vec<Replica> = (0..3).map(|number| Replica::new(number, &database, registry, top, rule)).collect();
+    futures_util::future::join_all(replicas.iter().map(Replica::start)).await;
+    replicas
+}
+
+fn push(registry: &FakeRegistry, tag: &str) -> [String; 2] {
+    [
+        registry.push_image(&format!("acme/app:amd64-{tag}"), "linux/amd64"),
+        registry.push_image(&format!("acme/app:arm64-{tag}"), "linux/arm64"),
+    ]
+}
+
+/// Stopped between looking and writing, for longer than its lease: the last moment before a write.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_wakes_after_its_lease_writes_nothing() {
+    let registry = registry().start().await;
+    let database = Postgres::shared().database().await;
+    let replicas: Vec<Replica> =
+        (0..2).map(|number| Replica::new(number, &database, &registry, "lease = \"2s\"", RULE)).collect();
+    replicas[0].start().await;
+    let old = push(&registry, "v1");
+    // Whatever it asks about this tag is answered late, so that it is in the middle of looking.
+    registry
+        .on(When::kind(Kind::GetManifest).tag("v1").authorized().times(1), Play::Delay(Duration::from_millis(1500)));
+    assert!(replicas[0].tell("acme/app", "amd64-v1", &old[0]).await);
+    eventually("it looks", async || {
+        registry.requests_of(Kind::GetManifest).iter().any(|get| get.reference.as_deref() == Some("v1")).then_some(())
+    })
+    .await;
+    replicas[0].signal("STOP").await;
+    replicas[1].start().await;
+    let new = push(&registry, "v1");
+    assert!(replicas[1].tell("acme/app", "amd64-v1", &new[0]).await);
+    eventually("the other takes over", async || (registry.children("acme/app:v1") == new).then_some(())).await;
+
+    replicas[0].signal("CONT").await;
+    eventually("it notices", async || {
+        let log = replicas[0].log();
+        (log.contains("somebody else works on") || log.contains("lease of `v1` was lost")).then_some(())
+    })
+    .await;
+    let senders: Vec<_> = registry.requests_of(Kind::PutManifest).iter().map(sender).flatten().collect();
+    assert_eq!(senders, [1], "{}", replicas[0].log());
+    assert_eq!(registry.children("acme/app:v1"), new);
+}
+
+#[tokio::test]
+async fn one_replica_scans_for_all_and_all_work() {
+    let registry = registry().delay(Duration::from_millis(20)).start().await;
+    for n in 0..60 {
+        push(&registry, &format!("v{n}"));
+    }
+    // A name without wildcards is scanned from the start.
+    let rule = format!("{RULE}\n[[repository]]\nregistry = \"{}\"\nname = \"acme/app\"\n{RULE}", registry.host());
+    let replicas = replicas(&registry, "", &rule).await;
+    eventually("every tag is published", async || {
+        (0..60).all(|n| registry.platforms(&format!("acme/app:v{n}")).len() == 2).then_some(())
+    })
+    .await;
+    for replica in &replicas {
+        eventually("everybody knows that it was scanned", async || {
+            let name = format!("onetag_scan_staleness_seconds{{repository=\"{}/acme/app\"}}", registry.host());
+            replica.metric(&name).await.filter(|age| *age < 60.0)
+        })
+        .await;
+    }
+    let mut writers: Vec<_> = registry.requests_of(Kind::PutManifest).iter().filter_map(sender).collect();
+    assert_eq!(writers.len(), 60);
+    writers.sort();
+    writers.dedup();
+    assert_eq!(writers, [0, 1, 2], "everybody takes a share");
+}
+
+#[tokio::test]
+async fn a_registry_that_asks_one_replica_for_quiet_is_left_alone_by_all() {
+    let registry = registry().start().await;
+    let replicas = replicas(&registry, "", RULE).await;
+    let first = push(&registry, "v1");
+    registry.on(When::any().authorized().once(), Play::too_many_requests("6"));
+    assert!(replicas[0].tell("acme/app", "amd64-v1", &first[0]).await);
+    let database_knows = async || {
+        let text = replicas[0].log() + &replicas[1].log() + &replicas[2].log();
+        text.contains("trying again").then_some(())
+    };
+    eventually("somebody was asked", database_knows).await;
+    tokio::time::sleep(Duration::from_secs(2)).await; // everybody looks within a second
+    let before = registry.requests().len();
+    for n in 2..8 {
+        let images = push(&registry, &format!("v{n}"));
+        assert!(replicas[n % 3].tell("acme/app", &format!("amd64-v{n}"), &images[0]).await);
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(registry.requests().len(), before, "nobody asked anything");
+    eventually("then everything is done", async || {
+        (1..8).all(|n| registry.platforms(&format!("acme/app:v{n}")).len() == 2).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn replicas_together_keep_the_pace_of_one() {
+    let registry = registry().start().await;
+    let database = Postgres::shared().database().await;
+    let replicas: Vec<Replica> = (0..3)
+        .map(|number| {
+            let replica = Replica::new(number, &database, &registry, "", RULE);
+            replica.also("password = { env = \"REGISTRY\" }", "password = { env = \"REGISTRY\" }\nrate = \"600/min\"");
+            replica
+        })
+        .collect();
+    futures_util::future::join_all(replicas.iter().map(Replica::start)).await;
+    let started = std::time::Instant::now();
+    for n in 0..12 {
+        let images = push(&registry, &format!("v{n}"));
+        assert!(replicas[n % 3].tell("acme/app", &format!("amd64-v{n}"), &images[0]).await);
+    }
+    eventually("every tag is published", async || {
+        (0..12).all(|n| registry.platforms(&format!("acme/app:v{n}")).len() == 2).then_some(())
+    })
+    .await;
+    let (sent, seconds) = (registry.requests().len() as f64, started.elapsed().as_secs_f64());
+    // Ten a second, a burst of sixty, and what each may have taken and not used yet.
+    assert!(sent <= 10.0 * seconds + 60.0 + 3.0 * 10.0, "{sent} requests in {seconds} s");
+    assert!(sent > 100.0, "it would be no test otherwise: {sent}");
+}
+
+#[tokio::test]
+async fn whichever_replica_is_asked_the_answer_is_about_all() {
+    let registry = registry().start().await;
+    let replicas = replicas(&registry, "", RULE).await;
+    let images = push(&registry, "v1");
+    assert!(replicas[0].tell("acme/app", "amd64-v1", &images[0]).await);
+    for replica in &replicas {
+        eventually("it knows of the publication", async || {
+            let history = replica.json("/api/v1/history").await?;
+            (history["history"][0]["tag"] == "v1").then_some(())
+        })
+        .await;
+    }
+    registry.push_image("acme/app:amd64-v2", "linux/arm64");
+    let wrong = registry.digest("acme/app:amd64-v2").unwrap();
+    assert!(replicas[1].tell("acme/app", "amd64-v2", &wrong).await);
+    for replica in &replicas {
+        eventually("it counts what is held", async || (replica.metric("onetag_tags_held").await? >= 1.0).then_some(()))
+            .await;
+    }
+}
