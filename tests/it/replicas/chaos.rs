@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::{Replica, registry, sender};
+use tokio::task::JoinSet;
+
 use crate::support::{FakeRegistry, Kind, Postgres, Recorded};
 
 /// How many plain tags there are; `ONETAG_TEST_TAGS` asks for more.
@@ -80,30 +82,29 @@ async fn every_tag_ends_right_whatever_happens_to_replicas_and_the_database() {
 
 /// Pushes every architecture tag in random order, some of them again, and tells of each until
 /// somebody has it; returns them in order.
-async fn push_everything(world: &World, tags: usize) -> Vec<(String, String)> {
+async fn push_everything(world: &Arc<World>, tags: usize) -> Vec<(String, String)> {
     let mut order: Vec<(usize, usize)> = (0..tags).flat_map(|tag| [(tag, 0), (tag, 1)]).collect();
     let again: Vec<_> = order.iter().copied().filter(|_| fastrand::u32(..5) == 0).collect();
     order.extend(again);
     fastrand::shuffle(&mut order);
-    let mut pushed = Vec::new();
-    for some in order.chunks(16) {
-        let told = some.iter().map(|(tag, arch)| {
-            let (word, platform) = ARCHES[*arch];
-            let name = format!("{word}-v{tag}");
-            let digest = world.registry.push_image(&format!("acme/app:{name}"), platform);
-            pushed.push((name.clone(), digest.clone()));
-            tell(world, name, digest)
-        });
-        let told: Vec<_> = told.collect();
-        futures_util::future::join_all(told).await;
-        // As long as the trouble needs to be trouble.
-        tokio::time::sleep(Duration::from_millis(180)).await;
+    let (mut pushed, mut telling) = (Vec::new(), JoinSet::new());
+    for (number, (tag, arch)) in order.into_iter().enumerate() {
+        let (word, platform) = ARCHES[arch];
+        let name = format!("{word}-v{tag}");
+        let digest = world.registry.push_image(&format!("acme/app:{name}"), platform);
+        pushed.push((name.clone(), digest.clone()));
+        telling.spawn(tell(world.clone(), name, digest));
+        if number % 16 == 0 {
+            // As long as the trouble needs to be trouble.
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
     }
+    telling.join_all().await;
     pushed
 }
 
 /// As a load balancer does: another replica is tried if one does not take it.
-async fn tell(world: &World, name: String, digest: String) {
+async fn tell(world: Arc<World>, name: String, digest: String) {
     let (mut number, started) = (fastrand::usize(..3), Instant::now());
     while !world.replicas[number].tell("acme/app", &name, &digest).await {
         assert!(started.elapsed() < PATIENCE, "nobody takes `{name}`; {}", world.replicas[number].log());
@@ -121,7 +122,6 @@ async fn trouble(world: &Arc<World>) -> [usize; 3] {
         }
         let replica = &world.replicas[fastrand::usize(..3)];
         counts[round % 3] += 1;
-        eprintln!("DEBUG {round} {:?}", std::time::SystemTime::now());
         match round % 3 {
             0 => {
                 replica.kill().await;

@@ -56,7 +56,7 @@ impl Replica {
         );
         std::fs::write(folder.path().join("onetag.toml"), text).expect("a configuration");
         let client =
-            reqwest::Client::builder().no_proxy().tls_certs_only([]).timeout(std::time::Duration::from_secs(3));
+            reqwest::Client::builder().no_proxy().tls_certs_only([]).timeout(std::time::Duration::from_secs(2));
         Replica {
             listen,
             admin,

@@ -55,7 +55,7 @@ impl Postgres {
         append(&data.join("postgresql.conf"), &lines);
         let pg_ctl = program("pg_ctl");
         let script = format!(
-            "cat >/dev/null; {} -D '{}' -m immediate stop; rm -rf '{}'",
+            "trap '' HUP INT TERM; cat >/dev/null; {} -D '{}' -m immediate stop; rm -rf '{}'",
             pg_ctl.display(),
             data.display(),
             folder.display()
