@@ -1,5 +1,6 @@
 //! The service beside registries that announce too early, fail, hang, refuse or say nothing.
 
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::support::service::HOOK_SECRET;
@@ -69,6 +70,45 @@ async fn an_announcement_that_never_comes_true_does_not_block_what_is_there() {
     eventually("what is there is in", async || registry.children("ubuntu:xenial").contains(&amd64).then_some(())).await;
     service.idle().await;
     assert_eq!(registry.count(Kind::PutManifest), 1);
+}
+
+#[tokio::test]
+async fn a_push_in_the_middle_of_a_run_is_published_without_waiting_for_the_one_before() {
+    let (registry, service) = published(BOTH, "").await;
+    let newest = Arc::new(Mutex::new(String::new()));
+    let pushed = newest.clone();
+    let push_again = Play::run_after(move |registry| {
+        *pushed.lock().unwrap() = registry.push_image("ubuntu:arm64-xenial", "linux/arm64");
+    });
+    registry.on(When::kind(Kind::PutManifest).once(), push_again);
+    let arm64 = registry.push_image("ubuntu:arm64-xenial", "linux/arm64");
+    service.tell("ubuntu", "arm64-xenial", &arm64).await;
+    let has_newest = async || {
+        let newest = newest.lock().unwrap().clone();
+        registry.children("ubuntu:xenial").contains(&newest).then_some(())
+    };
+    eventually("the newest is in", has_newest).await;
+    service.idle().await;
+    // One look to begin with and one after the other image came, each followed by reading back.
+    let looks = registry
+        .requests_of(Kind::HeadManifest)
+        .iter()
+        .filter(|it| it.reference.as_deref() == Some("amd64-xenial"))
+        .count();
+    assert_eq!((looks, registry.count(Kind::PutManifest)), (4, 2), "{:?}", registry.written());
+}
+
+#[tokio::test]
+async fn an_image_pushed_again_is_published_in_three_rounds() {
+    let (registry, service) = published(BOTH, "").await;
+    let arm64 = registry.push_image("ubuntu:arm64-xenial", "linux/arm64");
+    registry.set_delay(Duration::from_millis(100)); // so that requests of one round overlap
+    registry.forget_requests();
+    service.tell("ubuntu", "arm64-xenial", &arm64).await;
+    eventually("it is in", async || registry.children("ubuntu:xenial").contains(&arm64).then_some(())).await;
+    service.idle().await;
+    assert_eq!(registry.count(Kind::PutManifest), 1);
+    assert_eq!(registry.rounds(), 4, "look, configs, write, and one to read it back");
 }
 
 #[tokio::test]
