@@ -22,6 +22,9 @@ const MOST_RUNS: u32 = 6;
 
 /// How long to wait, again and again, for a tag to stand for what was said to be pushed.
 const HINT_PAUSES_MS: &[u64] = &[30, 70, 150, 300, 500, 1_000, 2_000, 4_000];
+/// How many of these pauses are made for a tag that has moved already since it was last published:
+/// most likely what it stands for is newer than what was said.
+const PAUSES_ONCE_MOVED: usize = 3;
 
 /// How plain tags of one repository are brought up to date.
 pub struct Publisher {
@@ -310,14 +313,16 @@ impl Publisher {
         known: &Known,
         awaited: &mut BTreeMap<Tag, Digest>,
     ) -> Result<Seen, RegistryError> {
-        let mut pauses = HINT_PAUSES_MS.iter();
-        loop {
+        for number in 0.. {
             let seen = self.lookout.look(registry, job, known).await?;
             let is_there = |tag: &Tag, digest: &Digest| {
                 seen.observed.iter().any(|o| o.arch_tag.tag == *tag && o.digest.as_ref() == Some(digest))
             };
             awaited.retain(|tag, digest| !is_there(tag, digest));
-            match pauses.next() {
+            let before = |tag| known.last.as_ref().and_then(|last| last.sources.get(tag));
+            let has_moved = |tag| before(tag).is_some_and(|before| !is_there(tag, before));
+            let most = if awaited.keys().all(has_moved) { PAUSES_ONCE_MOVED } else { HINT_PAUSES_MS.len() };
+            match HINT_PAUSES_MS[..most].get(number) {
                 Some(pause) if !awaited.is_empty() => tokio::time::sleep(Duration::from_millis(*pause)).await,
                 _ => {
                     awaited.clear();
@@ -325,6 +330,7 @@ impl Publisher {
                 }
             }
         }
+        unreachable!("there is always one more number")
     }
 
     async fn act(&self, registry: &Registry, job: &Job, seen: &Seen, plan: Plan) -> Result<Acted, PublishError> {

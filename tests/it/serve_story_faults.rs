@@ -99,6 +99,19 @@ async fn a_push_in_the_middle_of_a_run_is_published_without_waiting_for_the_one_
 }
 
 #[tokio::test]
+async fn a_push_that_was_pushed_over_before_it_was_told_is_not_waited_for_long() {
+    let (registry, service) = published(BOTH, "").await;
+    let told = registry.push_image("ubuntu:arm64-xenial", "linux/arm64");
+    let newer = registry.push_image("ubuntu:arm64-xenial", "linux/arm64");
+    service.tell("ubuntu", "arm64-xenial", &told).await;
+    eventually("what is there is in", async || registry.children("ubuntu:xenial").contains(&newer).then_some(())).await;
+    service.idle().await;
+    let looks = registry.requests_of(Kind::HeadManifest).into_iter();
+    let looks = looks.filter(|it| it.reference.as_deref() == Some("amd64-xenial")).count();
+    assert_eq!(looks, 5, "a look, three more in a quarter of a second, and reading back");
+}
+
+#[tokio::test]
 async fn an_image_pushed_again_is_published_in_three_rounds() {
     let (registry, service) = published(BOTH, "").await;
     let arm64 = registry.push_image("ubuntu:arm64-xenial", "linux/arm64");
