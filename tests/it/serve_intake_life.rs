@@ -276,7 +276,7 @@ async fn one_address_cannot_keep_the_others_out() {
     }
     let refused = intake.request("GET", "/readyz").send().await.expect("an answer");
     assert_eq!(refused.status(), 503, "the address that has too many gets no more");
-    let other = intake.from_address("127.0.0.2");
+    let other = intake.client_at("127.0.0.2");
     for path in ["/healthz", "/readyz"] {
         let answer = other.get(format!("http://{}{path}", intake.listen)).send().await.expect("an answer");
         assert_eq!(answer.status(), 200, "{path}");

@@ -78,13 +78,13 @@ async fn a_push_in_the_middle_of_a_run_is_published_without_waiting_for_the_one_
     let newest = Arc::new(Mutex::new(String::new()));
     let pushed = newest.clone();
     let push_again = Play::run_after(move |registry| {
-        *pushed.lock().unwrap() = registry.push_image("ubuntu:arm64-xenial", "linux/arm64");
+        *pushed.lock().expect("nobody panicked") = registry.push_image("ubuntu:arm64-xenial", "linux/arm64");
     });
     registry.on(When::kind(Kind::PutManifest).once(), push_again);
     let arm64 = registry.push_image("ubuntu:arm64-xenial", "linux/arm64");
     service.tell("ubuntu", "arm64-xenial", &arm64).await;
     let has_newest = async || {
-        let newest = newest.lock().unwrap().clone();
+        let newest = newest.lock().expect("nobody panicked").clone();
         registry.children("ubuntu:xenial").contains(&newest).then_some(())
     };
     eventually("the newest is in", has_newest).await;
@@ -357,7 +357,7 @@ async fn a_job_that_began_before_a_reload_is_not_waited_for_either() {
     registry.on(When::any(), Play::Hang);
     let arm64 = registry.push_image("ubuntu:arm64-xenial", "linux/arm64");
     service.tell("ubuntu", "arm64-xenial", &arm64).await;
-    eventually("it hangs", async || (registry.requests().len() > 0).then_some(())).await;
+    eventually("it hangs", async || (!registry.requests().is_empty()).then_some(())).await;
     service.reload().await;
     let ran = service.stop().await.expect(0);
     assert!(!ran.stderr.contains("go on after the next start"), "{}", ran.stderr);

@@ -211,7 +211,7 @@ impl Intake {
     }
 
     /// A client at another address of this machine.
-    pub fn from_address(&self, address: &str) -> reqwest::Client {
+    pub fn client_at(&self, address: &str) -> reqwest::Client {
         let address: std::net::IpAddr = address.parse().expect("an address");
         reqwest::Client::builder().no_proxy().tls_certs_only([]).local_address(address).build().expect("an HTTP client")
     }
