@@ -72,9 +72,9 @@ pub(crate) async fn measure_far(options: &Options) -> Result<bool> {
 async fn push_last(registry: &RealRegistry, service: &Service, tag: &str) -> Result<Duration> {
     let plain = format!("acme/ubuntu:{tag}");
     let before = registry.digest(&plain).await;
+    let client = reqwest::Client::builder().no_proxy().build()?;
     registry.push_image(&format!("acme/ubuntu:arm64-{tag}"), "linux/arm64/v8").await;
     let pushed = Instant::now();
-    let client = reqwest::Client::builder().no_proxy().build()?;
     let url = format!("http://{}/v2/acme/ubuntu/manifests/{tag}", registry.host());
     loop {
         let answer = client.head(&url).header("Accept", OCI_INDEX).send().await?;
