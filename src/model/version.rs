@@ -26,6 +26,23 @@ pub enum ImageState {
     Dangling,
 }
 
+impl ImageState {
+    /// The state's stable code.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ImageState::Ok => "ok",
+            ImageState::Unpublished => "unpublished",
+            ImageState::Stale => "stale",
+            ImageState::Orphan => "orphan",
+            ImageState::Missing => "missing",
+            ImageState::Duplicate => "duplicate",
+            ImageState::Unreadable => "unreadable",
+            ImageState::Mismatch => "mismatch",
+            ImageState::Dangling => "dangling",
+        }
+    }
+}
+
 /// How a plain tag stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -34,6 +51,16 @@ pub enum VersionState {
     Images(ImageState),
     /// It holds something that was not made of architecture tags.
     Foreign(Foreign),
+}
+
+impl VersionState {
+    /// The state's stable code.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            VersionState::Images(state) => state.as_str(),
+            VersionState::Foreign(Foreign::Foreign) => "foreign",
+        }
+    }
 }
 
 /// The state of a plain tag that holds something else.
@@ -76,6 +103,13 @@ pub struct ImageRow {
     pub published: Option<String>,
     /// What there is to say about it, if anything.
     pub detail: Option<String>,
+}
+
+impl ImageRow {
+    /// What the architecture is called: the word, or the platform where there is no word.
+    pub fn name(&self) -> &str {
+        self.arch.as_deref().or(self.platform.as_deref()).unwrap_or("unknown")
+    }
 }
 
 /// Something wrong or worth knowing about a plain tag.

@@ -158,6 +158,17 @@ pub enum TroubleKind {
     Parked,
 }
 
+impl TroubleKind {
+    /// The kind's stable code.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            TroubleKind::Failing => "failing",
+            TroubleKind::Held => "held",
+            TroubleKind::Parked => "parked",
+        }
+    }
+}
+
 /// How many there are of what.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {

@@ -11,6 +11,7 @@ mod facts;
 mod inbox;
 mod journal;
 mod sqlite;
+mod versions;
 
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ use tokio::sync::watch;
 pub use error::StoreError;
 pub use inbox::{Claimed, Counts, End, JobView, List, Quarantined, Trigger, Trouble, TroubleKind, Wake};
 pub use journal::{Act, Entry, Held, Hold, Recorded, StoredIndex};
+pub use versions::{Architecture, Difference, Filter, Found, InvalidPlace, Listed, Overview, Place, Standing, Tally};
 
 /// A handle on the database; clones share it.
 #[derive(Clone, Debug)]

@@ -18,6 +18,7 @@ mod leases;
 mod open;
 mod rows;
 mod runs;
+mod versions;
 mod wakes;
 mod writer;
 

@@ -13,11 +13,11 @@ use super::super::journal::{Act, Held, Hold, Recorded, StoredIndex};
 use crate::model::{Digest, Tag};
 
 /// Text that is not what its column holds.
-fn odd(column: &str, text: &str) -> sqlx::Error {
+pub(super) fn odd(column: &str, text: &str) -> sqlx::Error {
     sqlx::Error::Decode(format!("column `{column}` holds `{}`", crate::model::text::clean(text, 80)).into())
 }
 
-fn parsed<T: FromStr>(row: &SqliteRow, column: &str) -> sqlx::Result<T> {
+pub(super) fn parsed<T: FromStr>(row: &SqliteRow, column: &str) -> sqlx::Result<T> {
     let text: &str = row.try_get(column)?;
     text.parse().map_err(|_| odd(column, text))
 }
@@ -78,19 +78,10 @@ pub(super) fn claimed(row: &SqliteRow) -> sqlx::Result<Claimed> {
     })
 }
 
-/// The code of a kind of trouble, as the file has it.
-pub(super) fn trouble_code(kind: TroubleKind) -> &'static str {
-    match kind {
-        TroubleKind::Failing => "failing",
-        TroubleKind::Held => "held",
-        TroubleKind::Parked => "parked",
-    }
-}
-
-fn trouble(row: &SqliteRow) -> sqlx::Result<Option<Trouble>> {
+pub(super) fn trouble(row: &SqliteRow) -> sqlx::Result<Option<Trouble>> {
     let Some(code) = row.try_get::<Option<&str>, _>("trouble")? else { return Ok(None) };
     let kinds = [TroubleKind::Failing, TroubleKind::Held, TroubleKind::Parked];
-    let kind = kinds.into_iter().find(|kind| trouble_code(*kind) == code).ok_or_else(|| odd("trouble", code))?;
+    let kind = kinds.into_iter().find(|kind| kind.as_str() == code).ok_or_else(|| odd("trouble", code))?;
     Ok(Some(Trouble { kind, reason: row.try_get("reason")?, since_ms: row.try_get("troubled_at")? }))
 }
 

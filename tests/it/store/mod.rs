@@ -8,6 +8,7 @@ mod faults;
 mod jobs;
 mod journal;
 mod sqlite;
+mod versions;
 
 use std::path::Path;
 use std::time::Duration;
