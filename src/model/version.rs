@@ -1,9 +1,10 @@
 //! One plain tag as an audit found it: which architectures exist, and what is wrong with them.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// How one architecture of a plain tag stands. The order is from right to wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ImageState {
     /// What is published is what was pushed.
@@ -44,7 +45,7 @@ impl ImageState {
 }
 
 /// How a plain tag stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(untagged)]
 pub enum VersionState {
     /// As the worst of its images.
@@ -64,7 +65,7 @@ impl VersionState {
 }
 
 /// The state of a plain tag that holds something else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Foreign {
     /// It holds something that was not made of architecture tags.
@@ -72,7 +73,7 @@ pub enum Foreign {
 }
 
 /// One plain tag as it was found. Serialized, it is an element of `versions` of `onetag audit`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Version {
     /// The plain tag.
     pub tag: String,
@@ -87,7 +88,8 @@ pub struct Version {
 }
 
 /// One architecture of a plain tag as it was found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Image)]
 pub struct ImageRow {
     /// The word of the tag; in the repository's own words where there is no tag.
     pub arch: Option<String>,
@@ -113,7 +115,7 @@ impl ImageRow {
 }
 
 /// Something wrong or worth knowing about a plain tag.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
     /// Stable, lower-case and hyphenated.
     pub code: String,

@@ -7,8 +7,10 @@ mod admin;
 mod gate;
 mod google;
 mod hooks;
+mod live;
 mod metrics;
 mod notify;
+mod page;
 mod places;
 mod scan;
 pub mod settings;
@@ -30,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 use crate::model::{Repository, Tag};
 use crate::registry::RegistryError;
 use crate::store::{Store, StoreError, Trigger, Wake};
+use live::Live;
 use metrics::Metrics;
 use notify::Notice;
 use places::Places;
@@ -52,6 +55,7 @@ pub(crate) struct App {
     setup: RwLock<Arc<Setup>>,
     reloaded: Notify,
     notices: mpsc::Sender<Notice>,
+    live: Live,
     /// A permit for each byte of a body in memory.
     bodies: Arc<Semaphore>,
     /// When it was last tried whether something can be stored, and what came of it.
@@ -130,6 +134,7 @@ impl Service {
             setup,
             reloaded: Notify::new(),
             notices: sender,
+            live: Live::new(),
             bodies: Arc::new(Semaphore::new(BODIES_BYTES)),
             readiness: Mutex::default(),
         });
@@ -174,6 +179,7 @@ impl Service {
         };
         tracing::info!("Stopping");
         stop.cancel();
+        app.live.end();
         handle.graceful_shutdown(Some(Duration::from_secs(5)));
         let ended = async {
             if broken.is_none() {

@@ -31,6 +31,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Where the page, the API and the metrics are.
     pub admin: SocketAddr,
+    /// Names under which operators reach them, beside addresses and `localhost`.
+    pub admin_hosts: Vec<String>,
     /// What a request must show that changes something. Without it nothing can be changed there.
     pub admin_token: Option<SecretString>,
     /// What must outlive a restart: `sqlite://onetag.db`.
@@ -79,6 +81,8 @@ pub struct Rule {
     pub quiet: Duration,
     /// How often tags are looked at that nobody told of.
     pub poll: Duration,
+    /// How often everything is audited.
+    pub audit: Duration,
 }
 
 /// Somebody who may tell of pushes, at `/hooks/<name>`.
@@ -277,9 +281,11 @@ impl Hook {
 
 impl PartialEq for Settings {
     fn eq(&self, other: &Settings) -> bool {
-        let Settings { listen, admin, admin_token, database, journal_days, registries, rules, hooks, notify } = self;
+        let Settings { listen, admin, admin_hosts, admin_token, .. } = self;
+        let Settings { database, journal_days, registries, rules, hooks, notify, .. } = self;
         *listen == other.listen
             && *admin == other.admin
+            && *admin_hosts == other.admin_hosts
             && same(admin_token.as_slice(), other.admin_token.as_slice())
             && *database == other.database
             && *journal_days == other.journal_days
