@@ -31,7 +31,7 @@ pub enum Standing {
     Found(String),
     /// Its job is in this kind of trouble.
     Trouble(TroubleKind),
-    /// Anything but right: in trouble, or found in another state than `ok`.
+    /// Anything but fine: in trouble, or found in another state than `ok` and `unpublished`.
     Attention,
 }
 

@@ -45,7 +45,7 @@ macro_rules! listed {
                  SELECT known.repository, known.tag, version.state, version.since, version.checked_at,
                         job.trouble, job.reason, job.troubled_at, hold.since AS held_at,
                         CASE WHEN hold.since IS NOT NULL OR job.trouble IN ('held', 'parked') THEN 0
-                             WHEN job.trouble IS NOT NULL OR version.state <> 'ok' THEN 1
+                             WHEN job.trouble IS NOT NULL OR version.state NOT IN ('ok', 'unpublished') THEN 1
                              ELSE 2 END AS rank
                  FROM known
                  LEFT JOIN version ON version.repository = known.repository AND version.tag = known.tag
