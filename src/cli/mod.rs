@@ -7,6 +7,7 @@ mod config;
 mod console;
 mod history;
 mod hook;
+mod manager;
 mod policy;
 mod publish;
 mod report;

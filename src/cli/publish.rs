@@ -14,6 +14,7 @@ use super::report::{self, Finished};
 use super::settings::{Output, OutputArgs, RegistryArgs, duration};
 use super::{Exit, Refused};
 use crate::look::{Lookout, Scope};
+use crate::model::text::with_causes;
 use crate::model::{ArchChoice, Digest, Job, Tag, Words};
 use crate::plan::Policy;
 use crate::publish::{Known, Options, Publisher, Stage};
@@ -244,7 +245,7 @@ fn show(console: &Console, output: Output, finished: &Finished<'_>) -> Exit {
         }
     }
     if let Err(error) = finished.result {
-        console.error(&report::chain(error), error.hint());
+        console.error(&with_causes(error), error.hint());
     }
     for remedy in report::remedies(finished) {
         console.hint(&remedy);

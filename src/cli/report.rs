@@ -1,13 +1,12 @@
 //! What a command found and did, as lines for people and as JSON for programs.
 
-use std::error::Error;
 use std::fmt::Write as _;
 
 use serde::Serialize;
 
 use super::Exit;
 use super::console::{DIM, GREEN, RED, YELLOW};
-use crate::model::text::clean;
+use crate::model::text::{clean, with_causes};
 use crate::model::{Digest, Job, Platform};
 use crate::plan::{Code, Reason, Verdict, Weighed};
 use crate::publish::{Action, Outcome, PublishError};
@@ -33,18 +32,6 @@ pub(super) fn exit(finished: &Finished<'_>) -> Exit {
             Kind::Failing => Exit::Failing,
         },
     }
-}
-
-/// An error with its causes, each said once.
-pub(super) fn chain(error: &PublishError) -> String {
-    let mut texts = vec![clean(&error.to_string(), 600)];
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        texts.push(clean(&error.to_string(), 600));
-        cause = error.source();
-    }
-    texts.dedup();
-    texts.join(": ")
 }
 
 /// What can be done about what was found, each once.
@@ -219,7 +206,7 @@ pub(super) fn json(finished: &Finished<'_>) -> String {
             document.reasons = vec![ReasonLine {
                 code: error.code(),
                 tag: None,
-                message: chain(error),
+                message: with_causes(error),
                 weight: "hold",
                 remedy: error.hint(),
             }];

@@ -1,6 +1,6 @@
 //! `onetag serve`: the service, from its configuration to its end.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::config::{self, Loaded, Reader, World};
 use super::console::Console;
 use super::settings::MessageArgs;
-use super::{Exit, Refused};
+use super::{Exit, Refused, manager};
 use crate::serve::settings::Settings;
 use crate::serve::{Reloader, ServeError, Service};
 
@@ -66,9 +66,10 @@ async fn serve(args: &ServeArgs, console: &Console, settings: Settings) -> Resul
         tracing::info!(%listen, %admin, "Listening for deliveries on {listen}, for operators on {admin}");
     }
     let reloading = tokio::spawn(reload_when_told(hangup, args.config.clone(), settings, service.reloader()));
-    tell_manager(&[sd_notify::NotifyState::Ready]);
-    let result = service.run(stop).await;
+    let alive = tokio::spawn(manager::stay_alive());
+    let result = service.run(stop, manager::ready).await;
     reloading.abort();
+    alive.abort();
     let _ = console;
     result.map(|()| Exit::Done).map_err(refused)
 }
@@ -89,34 +90,33 @@ fn refused(error: ServeError) -> Refused {
 /// Reads the configuration again at every SIGHUP.
 async fn reload_when_told(mut hangup: Signal, path: PathBuf, mut settings: Settings, reloader: Reloader) {
     while hangup.recv().await.is_some() {
-        let loaded = config::load(&path, Reader::Service, &World::of_process());
-        let newer = match loaded {
-            Ok(Loaded { settings, warnings }) => {
-                for warning in warnings {
-                    tracing::warn!("{warning}");
-                }
-                settings
-            }
-            Err(error) => {
-                reloader.refused();
-                tracing::error!("The configuration stays as it was: {error}");
-                continue;
-            }
-        };
-        for key in settings.changed_for_good(&newer) {
-            tracing::warn!("`{key}` changes with the next start only");
-        }
-        match reloader.replace(newer.clone()) {
-            Ok(()) => {
+        manager::reloading();
+        match reload(&path, &settings, &reloader) {
+            Ok(newer) => {
                 tracing::info!("Read {} again", path.display());
                 settings = newer;
             }
-            Err(error) => {
+            Err(why) => {
                 reloader.refused();
-                tracing::error!("The configuration stays as it was: {error}");
+                tracing::error!("The configuration stays as it was: {why}");
             }
         }
+        manager::ready();
     }
+}
+
+/// Lets the service go by what the file says now, or tells why not.
+fn reload(path: &Path, settings: &Settings, reloader: &Reloader) -> Result<Settings, String> {
+    let loaded = config::load(path, Reader::Service, &World::of_process());
+    let Loaded { settings: newer, warnings } = loaded.map_err(|error| error.to_string())?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    for key in settings.changed_for_good(&newer) {
+        tracing::warn!("`{key}` changes with the next start only");
+    }
+    reloader.replace(newer.clone()).map_err(|error| error.to_string())?;
+    Ok(newer)
 }
 
 async fn stop_when_told(mut interrupt: Signal, mut terminate: Signal, stop: CancellationToken) {
@@ -124,13 +124,6 @@ async fn stop_when_told(mut interrupt: Signal, mut terminate: Signal, stop: Canc
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }
-    tell_manager(&[sd_notify::NotifyState::Stopping]);
+    manager::stopping();
     stop.cancel();
-}
-
-/// Tells systemd, if it asked to be told (`NOTIFY_SOCKET`).
-fn tell_manager(state: &[sd_notify::NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(state) {
-        tracing::debug!("systemd could not be told: {error}");
-    }
 }

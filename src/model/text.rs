@@ -1,5 +1,10 @@
 //! Text that came from somewhere else, made fit for a terminal, a log or a page.
 
+use std::error::Error;
+
+/// How much of each cause of an error is said.
+const LONGEST_CAUSE: usize = 600;
+
 /// `text` on one line: without control characters and without the marks that turn or hide text,
 /// cut after `longest` characters.
 ///
@@ -14,6 +19,19 @@ pub fn clean(text: &str, longest: usize) -> String {
     cut.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// An error and its causes in one sentence, each fit to be shown and said once:
+/// `what failed: because of this: because of that`.
+pub fn with_causes(error: &dyn Error) -> String {
+    let mut texts = vec![clean(&error.to_string(), LONGEST_CAUSE)];
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        texts.push(clean(&error.to_string(), LONGEST_CAUSE));
+        cause = error.source();
+    }
+    texts.dedup();
+    texts.join(": ")
+}
+
 /// Control characters, and the format characters that reorder, hide or join what stands near them.
 pub(super) fn is_unsafe(c: char) -> bool {
     c.is_control()
@@ -25,7 +43,7 @@ pub(super) fn is_unsafe(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::clean;
+    use super::*;
 
     #[test]
     fn escape_sequences_and_bidi_marks_lose_their_power() {
@@ -37,5 +55,19 @@ mod tests {
     fn long_text_is_cut_and_says_so() {
         assert_eq!(clean("abcdef", 3), "abc...");
         assert_eq!(clean("abc", 3), "abc");
+    }
+
+    #[test]
+    fn an_error_tells_its_causes_and_repeats_none() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("{says}")]
+        struct Failed {
+            says: &'static str,
+            source: Option<Box<Failed>>,
+        }
+        let failed = |says, source: Option<Failed>| Failed { says, source: source.map(Box::new) };
+        let refused = failed("connection\u{1b} refused", None);
+        let error = failed("not read", Some(failed("not read", Some(refused))));
+        assert_eq!(with_causes(&error), "not read: connection refused");
     }
 }

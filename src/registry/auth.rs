@@ -36,6 +36,8 @@ const REFUSED_FOR: Duration = Duration::from_secs(300);
 pub(super) const SHORTEST_LIFE: Duration = Duration::from_secs(60);
 /// Nothing is kept longer, whatever its server says.
 pub(super) const LONGEST_LIFE: Duration = Duration::from_secs(3600);
+/// What the list of all repositories is called in a scope.
+const CATALOG: &str = "registry:catalog:*";
 /// How long a password is used before its keeper is asked again: some hand out short-lived ones.
 const PASSWORD_LIFE: Duration = Duration::from_secs(300);
 
@@ -399,6 +401,9 @@ fn challenges_of(answer: &Answer) -> Vec<Challenge> {
 /// What to ask for: what the registry demands first (some token servers read only that), with
 /// everything that this process wants to do in the repository, one scope for each resource.
 fn scopes(demanded: &[String], path: &str, access: Access) -> Vec<String> {
+    if path.is_empty() {
+        return vec![CATALOG.to_owned()];
+    }
     let ours = format!("repository:{path}:");
     let mut actions: Vec<&str> = access.as_str().split(',').collect();
     let mut scopes: Vec<String> = Vec::new();
@@ -454,6 +459,7 @@ mod tests {
         assert_eq!(asked(&["repository:a/b:pull"], Access::Publish), "repository:a/b:pull,push");
         assert_eq!(asked(&["repository:a/b:pull"], Access::Read), "repository:a/b:pull");
         assert_eq!(asked(&[], Access::Publish), "repository:a/b:pull,push");
+        assert_eq!(scopes(&["repository:a/b:pull".to_owned()], "", Access::Publish), ["registry:catalog:*"]);
         assert_eq!(asked(&["repository:a/b:*"], Access::Publish), "repository:a/b:pull,push,*");
     }
 

@@ -128,13 +128,19 @@ pub enum RegistryError {
         /// What the storage said.
         refusal: Refusal,
     },
-    /// A tag listing that goes on and on.
-    #[error("{request} still goes on after {tags} tags on {pages} pages")]
+    /// The registry does not list its repositories.
+    #[error("{request} is not there: the registry does not list its repositories")]
+    NoCatalog {
+        /// The request.
+        request: RequestLine,
+    },
+    /// A listing that goes on and on.
+    #[error("{request} still goes on after {entries} entries on {pages} pages")]
     Endless {
         /// The request for the last page that was read.
         request: RequestLine,
-        /// How many tags were read.
-        tags: usize,
+        /// How many entries were read.
+        entries: usize,
         /// How many pages were read.
         pages: usize,
     },
@@ -243,6 +249,7 @@ impl RegistryError {
             Self::Unreachable { .. } => "unreachable",
             Self::Tls { .. } => "tls",
             Self::TimedOut { .. } => "timed-out",
+            Self::NoCatalog { .. } => "no-catalog",
             Self::RateLimited { .. } => "rate-limited",
             Self::Failed { .. } | Self::StorageRefused { .. } => "registry-failed",
             Self::NotARegistry { .. } => "not-a-registry",
@@ -289,12 +296,13 @@ impl RegistryError {
             | Self::RedirectRefused { .. }
             | Self::TooLarge { .. }
             | Self::Immutable { .. }
+            | Self::NoCatalog { .. }
             | Self::Settings(_) => None,
         }
     }
 
     /// Whether the same request may succeed later without anybody's doing.
-    pub(super) fn may_pass(&self) -> bool {
+    pub fn may_pass(&self) -> bool {
         match self {
             Self::Unreachable { .. }
             | Self::TimedOut { .. }

@@ -14,6 +14,7 @@ pub mod credentials;
 mod error;
 mod json;
 mod link;
+mod listing;
 mod pace;
 mod patience;
 mod send;
@@ -21,7 +22,6 @@ mod token;
 mod url;
 mod wire;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -35,21 +35,14 @@ pub use auth_error::AuthError;
 pub use client::{Trust, client_for};
 use credentials::Keychain;
 pub use error::{Kind, Refusal, RegistryError, RequestLine};
-use link::Next;
 pub use pace::{Observed, Observer, Rate};
 use send::{Answer, Call, Follow, Wire, is_immutable};
 pub use url::is_public;
-use wire::{ACCEPT_MANIFESTS, TagEntry, TagPage, read_refusal};
+use wire::{ACCEPT_MANIFESTS, read_refusal};
 pub use wire::{Document, attested, is_attestation, read_claim, read_manifest, read_published, read_served};
 
 /// The most bytes read of a manifest or index; registries take no larger ones.
 const LARGEST_MANIFEST: u64 = 4 * 1024 * 1024;
-/// The most bytes read of one page of tags, and of all pages.
-const LARGEST_TAG_PAGE: u64 = 16 * 1024 * 1024;
-const LARGEST_TAG_LISTING: u64 = 64 * 1024 * 1024;
-/// The most pages and tags read of a listing.
-const MOST_TAG_PAGES: usize = 1_000;
-const MOST_TAGS: usize = 200_000;
 /// How often an index is sent whose arrival could not be seen.
 const MOST_PUTS: u32 = 3;
 
@@ -274,76 +267,6 @@ impl Registry {
             return Ok(Some(Err(Unfit::DigestMismatch { expected: digest.to_string(), found })));
         }
         Ok(Some(Ok(answer.body)))
-    }
-
-    /// Lists the tags of a repository, in the registry's order; none if there is no repository.
-    ///
-    /// Wire: `GET /v2/<name>/tags/list`, and on along `Link`. Spec: distribution-spec 1.1, "Listing
-    /// tags" (end-8). No page size is asked for, since registries refuse or clamp what they do not
-    /// like. Entries that are no tags are passed over.
-    ///
-    /// # Errors
-    ///
-    /// - [`RegistryError::RedirectRefused`]: the listing goes on somewhere else.
-    /// - [`RegistryError::Endless`]: the listing goes on beyond all reason.
-    pub async fn tags(&self, repository: &Repository) -> Result<Vec<Tag>, RegistryError> {
-        let (mut tags, mut seen, mut queries) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
-        let (mut odd, mut bytes) = (0usize, 0u64);
-        let mut call = self.call(Method::GET, repository, "tags/list", LARGEST_TAG_PAGE);
-        call.accept = "application/json";
-        loop {
-            let answer = self.wire.send(&self.requests, &call).await?;
-            let refusal = read_refusal(&answer);
-            let Some(answer) = confirmed(&call, answer)? else {
-                if queries.is_empty() {
-                    break;
-                }
-                // Some registries lose the place when the tag that marks it is deleted; what was
-                // read by then is not the whole.
-                return Err(RegistryError::Failed { request: call.line(), refusal });
-            };
-            let page: TagPage = serde_json::from_slice(&answer.body).map_err(|_| RegistryError::NotARegistry {
-                request: call.line(),
-                found: "something that is not a tag listing".to_owned(),
-            })?;
-            bytes += answer.body.len() as u64;
-            let entries = page.tags.unwrap_or_default();
-            let mut is_repetition = !entries.is_empty();
-            for entry in entries {
-                let tag = match entry {
-                    TagEntry::Text(text) => text.parse::<Tag>().ok(),
-                    TagEntry::Other(_) => None,
-                };
-                match tag {
-                    Some(tag) if seen.insert(tag.clone()) => {
-                        tags.push(tag);
-                        is_repetition = false;
-                    }
-                    Some(_) => {}
-                    None => {
-                        odd += 1;
-                        is_repetition = false;
-                    }
-                }
-            }
-            queries.insert(call.url.query().unwrap_or("").to_owned());
-            match link::next(&answer.headers, &call.url) {
-                Next::End => break,
-                Next::Elsewhere(target) => {
-                    let why = "a tag listing goes on where it began";
-                    return Err(RegistryError::RedirectRefused { request: call.line(), target, why });
-                }
-                // Some registries always name a next page.
-                Next::Query(query) if queries.contains(&query) || is_repetition => break,
-                Next::Query(query) => call.url.set_query(Some(&query)),
-            }
-            if queries.len() >= MOST_TAG_PAGES || tags.len() > MOST_TAGS || bytes > LARGEST_TAG_LISTING {
-                let (tags, pages) = (tags.len(), queries.len());
-                return Err(RegistryError::Endless { request: call.line(), tags, pages });
-            }
-        }
-        tracing::debug!(tags = tags.len(), passed_over = odd, "Listed the tags of {repository}");
-        Ok(tags)
     }
 
     /// Puts `index` under `tag`.

@@ -34,9 +34,13 @@ const MOST_REDIRECTS: usize = 5;
 /// The connection to one registry, shared by everything that talks to it.
 #[derive(Debug)]
 pub(super) struct Wire {
+    pub(super) host: Host,
     pub(super) base: Url,
     pub(super) clients: Clients,
-    pub(super) auth: Auth,
+    auth: Auth,
+    /// Found out apart: for the list of repositories some registries want another kind of login, and
+    /// one that may not read it is still right for everything else.
+    catalog_auth: Auth,
     pub(super) settings: Settings,
     permits: Semaphore,
     /// Until when the registry asked to be left alone.
@@ -55,7 +59,7 @@ pub(super) struct Call<'a> {
     pub(super) accept: &'static str,
     /// What is sent, and its media type.
     pub(super) body: Option<(Bytes, &'static str)>,
-    /// The repository that it is about; what a token is asked for.
+    /// The repository that it is about, empty for the list of all; what a token is asked for.
     pub(super) path: &'a str,
     /// The most bytes that are read of the answer.
     pub(super) limit_bytes: u64,
@@ -107,10 +111,12 @@ impl Wire {
         Ok(Wire {
             clients: Clients::new(&base, settings.trust.clone(), &settings.token_realm_hosts),
             auth: Auth::new(host.clone(), settings.keychain.clone(), settings.access),
+            catalog_auth: Auth::new(host.clone(), settings.keychain.clone(), settings.access),
             permits: Semaphore::new(settings.concurrency.max(1)),
             quiet_until: Mutex::new(None),
             pace: settings.rate.map(Pace::new),
             wants_docker_lists: AtomicBool::new(false),
+            host: host.clone(),
             settings,
             base,
         })
@@ -198,16 +204,17 @@ impl Wire {
 
     /// One attempt: authorised as far as we know how, and once more if the registry wants more.
     async fn once(&self, counter: &AtomicU64, call: &Call<'_>, budget: &Budget) -> Result<Answer, Failure> {
-        let mut pass = self.auth.pass(self, counter, call).await.map_err(Failure::last)?;
+        let auth = if call.path.is_empty() { &self.catalog_auth } else { &self.auth };
+        let mut pass = auth.pass(self, counter, call).await.map_err(Failure::last)?;
         let mut answer = self.follow_within(budget, counter, call, pass.authorization()).await?;
 
         if answer.status == StatusCode::UNAUTHORIZED && answer.is_home {
-            let is_better = self.auth.improve(self, counter, call, &answer, &mut pass).await.map_err(Failure::last)?;
+            let is_better = auth.improve(self, counter, call, &answer, &mut pass).await.map_err(Failure::last)?;
             if is_better {
                 answer = self.follow_within(budget, counter, call, pass.authorization()).await?;
             }
         }
-        self.auth.learn(call, pass, &answer).await.map_err(Failure::last)?;
+        auth.learn(call, pass, &answer).await.map_err(Failure::last)?;
         self.judge(call, answer)
     }
 
@@ -219,7 +226,10 @@ impl Wire {
                 RegistryError::StorageRefused { request, refusal }
             }
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if !is_immutable(&refusal) => {
-                let (needed, repository) = (self.settings.access.as_str(), call.path.to_owned());
+                let (needed, repository) = match call.path {
+                    "" => ("*", "the list of repositories".to_owned()),
+                    path => (self.settings.access.as_str(), path.to_owned()),
+                };
                 RegistryError::Denied { request, refusal, needed, repository }
             }
             StatusCode::TOO_MANY_REQUESTS => RegistryError::RateLimited { request, refusal },

@@ -291,15 +291,22 @@ fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Unfit> {
     serde_json::from_slice(bytes).map_err(|error| malformed(&error))
 }
 
-/// One page of a tag listing; entries that are no text are kept as `None`.
+/// One page of a tag listing.
 #[derive(Deserialize)]
 pub(super) struct TagPage {
-    pub(super) tags: Option<Vec<TagEntry>>,
+    pub(super) tags: Option<Vec<Listed>>,
 }
 
+/// One page of a registry's repositories.
+#[derive(Deserialize)]
+pub(super) struct CatalogPage {
+    pub(super) repositories: Option<Vec<Listed>>,
+}
+
+/// An entry of a listing, whatever it is.
 #[derive(Deserialize)]
 #[serde(untagged)]
-pub(super) enum TagEntry {
+pub(super) enum Listed {
     Text(String),
     Other(IgnoredAny),
 }

@@ -14,6 +14,7 @@ use reqwest::{Client, Url};
 use tokio::time::Instant;
 
 use super::gate::NotAdmitted;
+use crate::model::text::with_causes;
 use crate::registry::client_for;
 use crate::webhook::oidc::{self, BadToken, Expected, Keys};
 
@@ -121,7 +122,7 @@ impl Keyring {
 
     /// Wire: `GET <url>`, no redirects. Spec: RFC 7517, and RFC 9111 for how long it is good for.
     async fn fetch(&self) -> Result<(Keys, Duration), String> {
-        let why = |error: reqwest::Error| chain(&error.without_url());
+        let why = |error: reqwest::Error| with_causes(&error.without_url());
         let answer = self.client().map_err(why)?.get(self.url.clone()).send().await.map_err(why)?;
         if answer.status() != http::StatusCode::OK {
             return Err(format!("status {}, expected 200", answer.status().as_u16()));
@@ -157,11 +158,6 @@ pub(super) fn verify(token: &str, keys: &Keys, expected: &Expected) -> Result<()
 pub(super) fn refused(bad: &BadToken) -> NotAdmitted {
     tracing::debug!("A token is refused: {bad}");
     NotAdmitted::Unproven
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    std::iter::successors(error.source(), |error| error.source())
-        .fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// How long an answer is good for: its `max-age` less its `Age`, within our bounds.

@@ -61,6 +61,7 @@ pub(super) struct Metrics {
     requests: Family<Request, Counter>,
     waited: Family<OfRegistry, Counter<f64, std::sync::atomic::AtomicU64>>,
     scan_failures: Family<OfRegistry, Counter>,
+    catalogs: Family<OfRegistry, Gauge>,
     notices: Family<Outcome, Counter>,
     panics: Counter,
     reload_failures: Counter,
@@ -92,6 +93,7 @@ impl Metrics {
             requests: Family::default(),
             waited: Family::default(),
             scan_failures: Family::default(),
+            catalogs: Family::default(),
             notices: Family::default(),
             panics: Counter::default(),
             reload_failures: Counter::default(),
@@ -122,7 +124,13 @@ impl Metrics {
             Unit::Seconds,
             self.waited.clone(),
         );
-        to.register("scan_failures", "Scans that could not list a repository", self.scan_failures.clone());
+        to.register(
+            "scan_failures",
+            "Scans that could not list a repository, or a registry's repositories",
+            self.scan_failures.clone(),
+        );
+        let catalogs = "Whether registries list their repositories for rules with wildcards: 1 or 0";
+        to.register("catalog_listed", catalogs, self.catalogs.clone());
         to.register("notices", "Notices sent onwards by outcome", self.notices.clone());
         to.register("panics", "Jobs that panicked", self.panics.clone());
         to.register("reload_failures", "Reloads refused because of the file", self.reload_failures.clone());
@@ -176,6 +184,7 @@ impl Metrics {
     pub(super) fn job_ended(&self, end: &End, entry: Option<&Entry>) {
         let end = match end {
             End::Done => "done",
+            End::Wait { .. } => "waiting",
             End::Retry { .. } => "retry",
             End::Held { .. } => "held",
             End::Parked { .. } => "parked",
@@ -192,6 +201,11 @@ impl Metrics {
 
     pub(super) fn scan_failed(&self, host: &Host) {
         self.scan_failures.get_or_create(&OfRegistry { registry: host.to_string() }).inc();
+    }
+
+    /// Whether a registry lists its repositories.
+    pub(super) fn catalog(&self, host: &Host, is_listed: bool) {
+        self.catalogs.get_or_create(&OfRegistry { registry: host.to_string() }).set(i64::from(is_listed));
     }
 
     /// These repositories are to be scanned, and no others.

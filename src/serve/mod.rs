@@ -4,6 +4,7 @@
 //! and recovery are the same path.
 
 mod admin;
+mod catalog;
 mod gate;
 mod google;
 mod hooks;
@@ -40,7 +41,7 @@ use settings::Settings;
 use setup::Setup;
 
 /// How long requests and jobs may take to end once the process was told to stop.
-const GRACE: Duration = Duration::from_secs(20);
+const GRACE: Duration = Duration::from_secs(19);
 /// How long a sender may take for its headers, and may be silent between two requests.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the database may take to write what is left at the end.
@@ -54,6 +55,8 @@ pub(crate) struct App {
     metrics: Metrics,
     setup: RwLock<Arc<Setup>>,
     reloaded: Notify,
+    /// Ends looking and waiting, whatever settings it began with; the next start takes it up again.
+    stop: CancellationToken,
     notices: mpsc::Sender<Notice>,
     live: Live,
     /// A permit for each byte of a body in memory.
@@ -126,13 +129,15 @@ impl Service {
         let metrics = Metrics::new();
         let (listen, admin) = (bind(settings.listen)?, bind(settings.admin)?);
         let store = Store::open(&settings.database).await?;
-        let setup = RwLock::new(Arc::new(Setup::new(settings, &metrics)?));
+        let stop = CancellationToken::new();
+        let setup = RwLock::new(Arc::new(Setup::new(settings, &metrics, stop.clone())?));
         let (sender, notices) = notify::queue();
         let app = Arc::new(App {
             store,
             metrics,
             setup,
             reloaded: Notify::new(),
+            stop,
             notices: sender,
             live: Live::new(),
             bodies: Arc::new(Semaphore::new(BODIES_BYTES)),
@@ -156,31 +161,39 @@ impl Service {
         Reloader { app: self.app.clone() }
     }
 
-    /// Serves until `stop`: then no connection is taken any more, jobs that run come to an end,
-    /// and the leases of those that do not are given back by the next start.
+    /// Serves until `stop`, and calls `ready` once both listeners answer.
+    ///
+    /// At the end no connection is taken any more, jobs that run come to an end, and what is to be
+    /// told onwards is told. The leases of jobs that do not end are given back by the next start.
     ///
     /// # Errors
     ///
     /// [`ServeError::Listener`]: a listener broke.
-    pub async fn run(self, stop: CancellationToken) -> Result<(), ServeError> {
+    pub async fn run(self, stop: CancellationToken, ready: impl FnOnce()) -> Result<(), ServeError> {
         let Service { app, notices, listen, admin } = self;
-        let handle = Handle::new();
-        let hooks = listener(listen, hooks::router(app.clone()), handle.clone(), Places::for_deliveries());
-        let admin = listener(admin, admin::router(app.clone()), handle.clone(), Places::for_operators());
+        let handles = [Handle::new(), Handle::new()];
+        let hooks = listener(listen, hooks::router(app.clone()), handles[0].clone(), Places::for_deliveries());
+        let admin = listener(admin, admin::router(app.clone()), handles[1].clone(), Places::for_operators());
         let mut listeners = tokio::spawn(async { tokio::try_join!(hooks, admin) });
         let worker = tokio::spawn(worker::run(app.clone(), stop.clone()));
         let scan = tokio::spawn(scan::run(app.clone(), stop.clone()));
         let upkeep = tokio::spawn(upkeep(app.clone(), stop.clone()));
-        let telling = tokio::spawn(notify::run(app.clone(), notices));
-
+        let no_more_notices = CancellationToken::new();
+        let telling = tokio::spawn(notify::run(app.clone(), notices, no_more_notices.clone()));
+        let listening = async {
+            futures_util::future::join(handles[0].listening(), handles[1].listening()).await;
+            ready();
+            std::future::pending().await
+        };
         let broken = tokio::select! {
             () = stop.cancelled() => None,
+            () = listening => None,
             ended = &mut listeners => Some(ended.map_err(io::Error::other).and_then(|ended| ended)),
         };
         tracing::info!("Stopping");
         stop.cancel();
         app.live.end();
-        handle.graceful_shutdown(Some(Duration::from_secs(5)));
+        handles.iter().for_each(|handle| handle.graceful_shutdown(Some(Duration::from_secs(5))));
         let ended = async {
             if broken.is_none() {
                 let _ = listeners.await;
@@ -190,7 +203,8 @@ impl Service {
         if tokio::time::timeout(GRACE, ended).await.is_err() {
             tracing::warn!("Jobs that did not end in {} s go on after the next start", GRACE.as_secs());
         }
-        telling.abort();
+        no_more_notices.cancel();
+        let _ = telling.await;
         if tokio::time::timeout(CLOSING, app.store.close()).await.is_err() {
             tracing::warn!(
                 "The database was not closed in {} s; nothing that was acknowledged is lost",
@@ -216,7 +230,7 @@ impl Reloader {
     ///
     /// [`RegistryError::Settings`]: they cannot be used; the old ones stay.
     pub fn replace(&self, settings: Settings) -> Result<(), RegistryError> {
-        let setup = Arc::new(Setup::new(settings, &self.app.metrics)?);
+        let setup = Arc::new(Setup::new(settings, &self.app.metrics, self.app.stop.clone())?);
         *self.app.setup.write().expect("no panic happens while it is held") = setup;
         // Kept for a scan that is not waiting just now.
         self.app.reloaded.notify_one();

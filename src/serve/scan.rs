@@ -4,17 +4,19 @@
 //! start and then regularly, every repository's tags are listed and each plain tag is woken like
 //! by a webhook; a tag that is right costs a HEAD for each of its images and no write.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::App;
+use super::catalog::{self, Catalogs};
 use super::settings::Rule;
 use super::setup::Setup;
-use crate::model::{Repository, Tag};
+use crate::model::{Host, Repository, Tag};
 use crate::publish::Publisher;
 use crate::store::{Trigger, Wake};
 
@@ -24,29 +26,40 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// However many scans and pushes follow, a plain tag is looked at this long after the first.
 const LONGEST_QUIET: Duration = Duration::from_secs(60);
 
-/// Scans every repository when it is due, until told to stop.
+/// Something that is looked at again and again.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Target {
+    /// A registry's list of repositories, for rules with wildcards.
+    Catalog(Host),
+    /// A repository's list of tags.
+    Repository(Repository),
+}
+
+/// Looks at every target when it is due, until told to stop.
 pub(super) async fn run(app: Arc<App>, stop: CancellationToken) {
-    let mut due: BTreeMap<Repository, Instant> = BTreeMap::new();
-    let mut under_way: HashMap<Repository, JoinHandle<()>> = HashMap::new();
+    let (catalogs, found) = (Arc::<Catalogs>::default(), Arc::<Notify>::default());
+    let mut due: BTreeMap<Target, Instant> = BTreeMap::new();
+    let mut under_way: BTreeMap<Target, JoinHandle<()>> = BTreeMap::new();
     loop {
         let setup = app.setup();
-        let repositories = repositories(&app, &setup).await;
-        app.metrics.watched(&repositories);
-        under_way.retain(|_, scan| !scan.is_finished());
-        due.retain(|repository, _| repositories.contains(repository));
-        for repository in repositories {
+        let polls = polls(&app, &setup, &catalogs).await;
+        under_way.retain(|_, looking| !looking.is_finished());
+        due.retain(|target, _| polls.contains_key(target));
+        for (target, poll) in polls {
             let now = Instant::now();
-            if due.get(&repository).is_some_and(|due| *due > now) {
+            if due.get(&target).is_some_and(|due| *due > now) {
                 continue;
             }
-            let Some(poll) = setup.settings.rules_for(&repository).map(|rule| rule.poll).min() else {
-                continue;
-            };
-            due.insert(repository.clone(), now + jittered(poll));
+            due.insert(target.clone(), now + jittered(poll));
+            let (app, setup, catalogs, found) = (app.clone(), setup.clone(), catalogs.clone(), found.clone());
             // Each on its own, and one at a time: a registry that hangs holds up nobody else's scan.
-            under_way
-                .entry(repository.clone())
-                .or_insert_with(|| tokio::spawn(scan(app.clone(), setup.clone(), repository)));
+            under_way.entry(target.clone()).or_insert_with(|| match target {
+                Target::Repository(repository) => tokio::spawn(scan(app, setup, repository)),
+                Target::Catalog(host) => tokio::spawn(async move {
+                    catalogs.read(&app, &setup, &host).await;
+                    found.notify_one();
+                }),
+            });
         }
         let next = due.values().min().map_or(LONGEST_PAUSE, |due| due.saturating_duration_since(Instant::now()));
         // Deliveries may name further repositories at any time.
@@ -54,10 +67,28 @@ pub(super) async fn run(app: Arc<App>, stop: CancellationToken) {
             setup.settings.rules.iter().map(|rule| rule.poll).min().unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE);
         tokio::select! {
             () = tokio::time::sleep(next.min(longest).max(SHORTEST_PAUSE)) => {}
-            () = app.reloaded() => due.clear(),
+            () = found.notified() => {}
+            () = app.reloaded() => {
+                catalogs.wake();
+                due.clear();
+            }
             () = stop.cancelled() => return,
         }
     }
+}
+
+/// What there is to look at, and how often.
+async fn polls(app: &App, setup: &Setup, catalogs: &Catalogs) -> BTreeMap<Target, Duration> {
+    let mut repositories = repositories(app, setup).await;
+    repositories.extend(catalogs.repositories(&setup.settings));
+    app.metrics.watched(&repositories);
+    let poll = |repository: Repository| {
+        let poll = setup.settings.rules_for(&repository).map(|rule| rule.poll).min()?;
+        Some((Target::Repository(repository), poll))
+    };
+    let lists = catalog::polls(&setup.settings).into_iter().filter(|(host, _)| !catalogs.rests(host));
+    let lists = lists.map(|(host, poll)| (Target::Catalog(host), poll));
+    repositories.into_iter().filter_map(poll).chain(lists).collect()
 }
 
 /// The repositories that rules name, and those that deliveries named for rules with wildcards.

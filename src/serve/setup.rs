@@ -31,13 +31,14 @@ pub(super) struct Setup {
     registries: BTreeMap<Host, Registry>,
     /// By the rule's place and the repository; they remember what digests are.
     publishers: Mutex<HashMap<(usize, Repository), Arc<Publisher>>>,
-    /// Ends looking and waiting, which the next start takes up again.
+    /// What ends looking and waiting.
     stop: CancellationToken,
 }
 
 impl Setup {
-    /// Makes a client for each registry; nothing is sent.
-    pub(super) fn new(settings: Settings, metrics: &Metrics) -> Result<Setup, RegistryError> {
+    /// Makes a client for each registry; nothing is sent. `stop` ends what publishers are looking at
+    /// or waiting for; what is being written is finished.
+    pub(super) fn new(settings: Settings, metrics: &Metrics, stop: CancellationToken) -> Result<Setup, RegistryError> {
         let clients = settings.registries.iter().map(|registry| {
             let mut client = registry.client.clone();
             client.observer = metrics.observer(&registry.host);
@@ -51,12 +52,7 @@ impl Setup {
             (hook.name.clone(), Door { gate, hook: hook.clone() })
         };
         let doors = settings.hooks.iter().map(door).collect();
-        Ok(Setup { settings, doors, registries, publishers: Mutex::default(), stop: CancellationToken::new() })
-    }
-
-    /// Lets every publisher end what is only looking or waiting; what is being written is finished.
-    pub(super) fn stop(&self) {
-        self.stop.cancel();
+        Ok(Setup { settings, doors, registries, publishers: Mutex::default(), stop })
     }
 
     /// The hook of this name.

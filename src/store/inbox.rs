@@ -93,6 +93,14 @@ pub enum End {
         /// What failed, for the list.
         reason: String,
     },
+    /// More is expected of somebody else: again after this time, unless it is told earlier. This is
+    /// no trouble. The job keeps its hints.
+    Wait {
+        /// How long to wait.
+        after: Duration,
+        /// What is waited for, for the list.
+        reason: String,
+    },
     /// The plan is to change nothing until an image changes.
     Held {
         /// Why, for the list.
@@ -110,7 +118,7 @@ pub enum End {
 pub enum List {
     /// Those that wait or run, in the order in which they are due.
     Active,
-    /// Those whose last run failed, was held or given up, the newest trouble first. They stay until
+    /// Those whose last run failed, was held or given up (not those that only wait), the newest trouble first. They stay until
     /// a run ends in [`End::Done`], also while they wait or run again.
     Troubled,
 }
@@ -150,6 +158,8 @@ pub struct Trouble {
 /// The ends that leave a job listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TroubleKind {
+    /// [`End::Wait`]: not yet trouble, and not in the list of it.
+    Waiting,
     /// [`End::Retry`].
     Failing,
     /// [`End::Held`].
@@ -159,9 +169,14 @@ pub enum TroubleKind {
 }
 
 impl TroubleKind {
+    /// Every kind.
+    pub const ALL: [TroubleKind; 4] =
+        [TroubleKind::Waiting, TroubleKind::Failing, TroubleKind::Held, TroubleKind::Parked];
+
     /// The kind's stable code.
     pub fn as_str(self) -> &'static str {
         match self {
+            TroubleKind::Waiting => "waiting",
             TroubleKind::Failing => "failing",
             TroubleKind::Held => "held",
             TroubleKind::Parked => "parked",

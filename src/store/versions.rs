@@ -130,8 +130,7 @@ impl Standing {
 
 impl From<&str> for Standing {
     fn from(text: &str) -> Standing {
-        let kinds = [TroubleKind::Failing, TroubleKind::Held, TroubleKind::Parked];
-        match kinds.into_iter().find(|kind| kind.as_str() == text) {
+        match TroubleKind::ALL.into_iter().find(|kind| kind.as_str() == text) {
             Some(kind) => Standing::Trouble(kind),
             None if text == "attention" => Standing::Attention,
             None => Standing::Found(text.to_owned()),

@@ -113,7 +113,7 @@ async fn a_listing_elsewhere_is_not_read() {
         let registry = paged(link).await;
         let error = desk(&registry).publish("5").await.expect_err("the list goes on elsewhere");
         assert_eq!(error.code(), "redirect-refused");
-        assert!(error.to_string().contains("a tag listing goes on where it began"), "{error}");
+        assert!(error.to_string().contains("a listing goes on where it began"), "{error}");
         assert_eq!(registry.digest("acme/ubuntu:5"), None);
     }
     assert_eq!(elsewhere.connections(), 0);
@@ -137,7 +137,7 @@ async fn a_listing_without_an_end_is_given_up() {
     let repository = registry.repository("acme/ubuntu");
     let ran = onetag(["publish", "-r", &repository, "--tag", "5", "--output", "json"]).run().await.expect(5);
     assert_eq!(ran.json()["reasons"][0]["code"], "too-large");
-    assert!(ran.stderr.contains("tags on 1000 pages"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("entries on 1000 pages"), "{}", ran.stderr);
     assert!(ran.stderr.contains("hint: `--arch` names the architectures"), "{}", ran.stderr);
     assert_eq!(registry.count(Kind::Tags), 1000);
 }

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Elsewhere, FakeRegistry, Image, Kind, Play, Service, When, eventually};
+use crate::support::service::HOOK_SECRET;
+use crate::support::{Auth, Elsewhere, FakeRegistry, Image, Kind, Play, Service, User, When, eventually};
 
 const BOTH: &str = "require = [\"amd64\", \"arm64\"]";
 
@@ -95,8 +96,18 @@ async fn what_is_required_is_published_at_once_and_what_is_missing_is_held_after
     let amd64 = registry.push_image("ubuntu:amd64-xenial", "linux/amd64");
     let started = Instant::now();
     service.tell("ubuntu", "amd64-xenial", &amd64).await;
-    let waits = service.trouble_of("failing").await;
-    assert!(waits.starts_with("waiting for more: "), "{waits}");
+    let waits = eventually("it waits for more", async || {
+        let jobs = service.json("/api/v1/jobs").await;
+        jobs["active"].as_array()?.iter().find(|job| job["waits_for"].is_string()).cloned()
+    })
+    .await;
+    assert!(waits["waits_for"].as_str().is_some_and(|what| what.contains("arm64 is required")), "{waits}");
+    assert_eq!((&waits["attempts"], &waits["trouble"]), (&0.into(), &serde_json::Value::Null));
+    assert_eq!(service.trouble().await, None);
+    let metrics = ["onetag_jobs_waiting", "onetag_tags_failing", "onetag_jobs_ended_total{end=\"waiting\"}"];
+    for (name, expected) in metrics.into_iter().zip([1.0, 0.0, 1.0]) {
+        assert_eq!(service.metric(name).await, expected, "{name}");
+    }
     assert_eq!(service.history().await, Vec::<serde_json::Value>::new());
 
     let reason = service.trouble_of("held").await;
@@ -246,6 +257,57 @@ async fn a_refusal_parks_the_tag_until_the_next_delivery() {
     service.tell("ubuntu", "arm64-xenial", &arm64).await;
     told_is(&receiver_of, &["published", "held", "published", "recovered"]).await;
     assert_eq!(service.trouble().await, None);
+}
+
+#[tokio::test]
+async fn a_login_that_is_refused_is_shown_once_and_parks_the_tag_until_it_is_repaired() {
+    let users = |password: &str| vec![User::new("user", password)];
+    let registry = FakeRegistry::builder().basic_users(users("another")).start().await;
+    let login = format!(
+        "[[registry]]\nhost = \"{}\"\nusername = \"user\"\npassword = {{ env = \"HOOK_SECRET\" }}\n",
+        registry.host()
+    );
+    let amd64 = registry.push_image("ubuntu:amd64-xenial", "linux/amd64");
+    let service = Service::start(&registry.host(), &(login + &rule(&registry, "quiet = \"50ms\""))).await;
+    for _ in 0..5 {
+        service.tell("ubuntu", "amd64-xenial", &amd64).await;
+        let reason = service.trouble_of("parked").await;
+        assert!(reason.contains("401 UNAUTHORIZED") && !reason.contains(HOOK_SECRET), "{reason}");
+        service.idle().await;
+    }
+    let shown = registry.requests().into_iter().filter(|request| request.header("authorization").is_some());
+    assert_eq!(shown.count(), 1, "accounts get locked for less");
+    assert_eq!(service.acts().await, ["failed"]);
+
+    registry.set_auth(Auth::Basic(users(HOOK_SECRET)));
+    service.reload().await;
+    eventually("it is published", async || registry.digest("ubuntu:xenial")).await;
+    service.idle().await;
+    assert_eq!(service.trouble().await, None);
+}
+
+#[tokio::test]
+async fn a_registry_that_shows_what_was_written_only_later_gets_it_once() {
+    let (registry, service) = published(BOTH, "").await;
+    registry.set_options(|options| options.stale_reads = 4);
+    let arm64 = registry.push_image("ubuntu:arm64-xenial", "linux/arm64");
+    service.tell("ubuntu", "arm64-xenial", &arm64).await;
+    eventually("it is written down", async || (service.acts().await == ["pushed", "pushed"]).then_some(())).await;
+    service.idle().await;
+    assert!(registry.children("ubuntu:xenial").contains(&arm64));
+    assert_eq!(registry.count(Kind::PutManifest), 1, "what is not shown yet is not written again");
+}
+
+#[tokio::test]
+async fn a_job_that_began_before_a_reload_is_not_waited_for_either() {
+    let (registry, mut service) = published(BOTH, "").await;
+    registry.on(When::any(), Play::Hang);
+    let arm64 = registry.push_image("ubuntu:arm64-xenial", "linux/arm64");
+    service.tell("ubuntu", "arm64-xenial", &arm64).await;
+    eventually("it hangs", async || (registry.requests().len() > 0).then_some(())).await;
+    service.reload().await;
+    let ran = service.stop().await.expect(0);
+    assert!(!ran.stderr.contains("go on after the next start"), "{}", ran.stderr);
 }
 
 #[tokio::test]

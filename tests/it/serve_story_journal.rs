@@ -8,7 +8,7 @@ use sha2::Sha256;
 
 use crate::support::real::free_address;
 use crate::support::service::{ADMIN_TOKEN, HOOK_SECRET, NOTIFY_SECRET};
-use crate::support::{Answer, Elsewhere, FakeRegistry, Image, Kind, Service, eventually, onetag};
+use crate::support::{Answer, Elsewhere, FakeRegistry, Image, Kind, Play, Service, When, eventually, onetag};
 
 const BOTH: &str = "require = [\"amd64\", \"arm64\"]\nquiet = \"100ms\"\npoll = \"1s\"";
 
@@ -150,6 +150,27 @@ async fn a_roll_back_puts_the_very_bytes_back_and_stands_until_an_image_changes(
 
     let nothing = format!("sha256:{}", "0".repeat(64));
     service.operator(&rollback).args(&["--to", &nothing]).run().await.expect(6);
+}
+
+#[tokio::test]
+async fn a_roll_back_that_fails_for_a_further_tag_says_so_and_can_be_finished() {
+    let (registry, service, [first, second]) = published_twice("also = { xenial = [\"16.04\", \"lts\"] }").await;
+    let repository = registry.repository("ubuntu");
+    registry.on(When::kind(Kind::PutManifest).tag("16.04"), Play::error(403, "DENIED", "not this one"));
+    let rollback = ["rollback", "-r", &repository, "-t", "xenial"];
+    let half = service.operator(&rollback).run().await.expect(5);
+    let told = half.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(told.contains("`xenial` was put back, but not `16.04` (PUT") && told.contains("not this one"), "{told}");
+    assert!(told.contains(&format!("--to {first}")), "{told}");
+    let holds = || ["xenial", "16.04", "lts"].map(|tag| registry.digest(&format!("ubuntu:{tag}")).expect("a tag"));
+    assert_eq!(holds(), [first.clone(), second.clone(), first.clone()]);
+    assert_eq!(service.acts().await, ["pushed", "pushed", "rolled-back"], "what was done is written down");
+    scans_pass(&registry, &service).await;
+    assert_eq!(registry.digest("ubuntu:xenial"), Some(first.clone()), "and it stands");
+
+    registry.behave();
+    service.operator(&rollback).args(&["--to", &first]).run().await.expect(0);
+    assert_eq!(holds(), [first.clone(), first.clone(), first]);
 }
 
 #[tokio::test]

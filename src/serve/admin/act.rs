@@ -17,6 +17,7 @@ use utoipa::ToSchema;
 
 use super::problem::{Details, Problem};
 use super::view::{Asked, Released, RolledBack};
+use crate::model::text::with_causes;
 use crate::model::{Digest, Index, Repository, Tag};
 use crate::publish::Known;
 use crate::registry::{Kind, RegistryError};
@@ -119,12 +120,15 @@ pub(super) async fn rollback(State(app): State<Arc<App>>, headers: HeaderMap, bo
     };
     app.store.hold(hold).await?;
     wait_for_run(&app, &repository, &tag).await?;
+    let mut left = Vec::new();
     for name in job.tags().filter(|name| *name == &tag || seen.published.contains_key(name)) {
-        if let Err(error) = registry.put_index(&repository, name, &index).await {
-            if *name == tag {
+        match registry.put_index(&repository, name, &index).await {
+            Ok(()) => {}
+            Err(error) if *name == tag => {
                 app.store.release(&repository, &tag).await?;
+                return Err(failed(error));
             }
-            return Err(failed(error));
+            Err(error) => left.push(format!("`{name}` ({})", with_causes(&error))),
         }
     }
     let record = Entry {
@@ -138,6 +142,11 @@ pub(super) async fn rollback(State(app): State<Arc<App>>, headers: HeaderMap, bo
     };
     app.store.record(&repository, &tag, Trigger::Request, record).await?;
     tracing::info!(%repository, %tag, index.digest = %index.digest(), "Put `{repository}:{tag}` back to an earlier index");
+    if !left.is_empty() {
+        let (digest, left) = (index.digest(), left.join(", "));
+        let detail = format!("`{tag}` was put back, but not {left}; put it back again with `--to {digest}`");
+        return Err(Problem::new(StatusCode::BAD_GATEWAY, detail));
+    }
     let rolled_back = RolledBack {
         repository: repository.to_string(),
         tag: tag.to_string(),

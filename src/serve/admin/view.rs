@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use crate::model::text::clean;
 use crate::model::version::{ImageRow, Problem};
 use crate::model::{Digest, Repository, VersionState};
-use crate::store;
+use crate::store::{self, TroubleKind};
 
 const LONGEST_TEXT: usize = 600;
 
@@ -102,6 +102,9 @@ pub(super) struct Job {
     woken_at_ms: Option<i64>,
     /// Runs in a row that are to be tried again.
     attempts: u32,
+    /// What the last run found wanting, and what waits a moment for it.
+    waits_for: Option<String>,
+    /// What the last run found wrong.
     trouble: Option<Trouble>,
 }
 
@@ -263,6 +266,8 @@ impl From<store::Recorded> for Entry {
 
 impl From<store::JobView> for Job {
     fn from(job: store::JobView) -> Job {
+        let (waiting, trouble): (Vec<_>, Vec<_>) =
+            job.trouble.into_iter().partition(|trouble| trouble.kind == TroubleKind::Waiting);
         Job {
             repository: job.repository.to_string(),
             tag: job.tag.to_string(),
@@ -271,7 +276,8 @@ impl From<store::JobView> for Job {
             due_in_ms: job.due_in.map(|due| u64::try_from(due.as_millis()).unwrap_or(u64::MAX)),
             woken_at_ms: job.woken_at_ms,
             attempts: job.attempts,
-            trouble: job.trouble.map(Trouble::from),
+            waits_for: waiting.first().map(|trouble| clean(&trouble.reason, LONGEST_TEXT)),
+            trouble: trouble.into_iter().next().map(Trouble::from),
         }
     }
 }

@@ -21,7 +21,8 @@ macro_rules! jobs {
 }
 
 const ACTIVE: &str = jobs!("due_at IS NOT NULL ORDER BY due_at LIMIT ?2");
-const TROUBLED: &str = jobs!("trouble IS NOT NULL ORDER BY troubled_at DESC, id DESC LIMIT ?2");
+const TROUBLED: &str =
+    jobs!("trouble IS NOT NULL AND trouble <> 'waiting' ORDER BY troubled_at DESC, id DESC LIMIT ?2");
 const ONE: &str = jobs!("repository = ?2 AND tag = ?3");
 
 const COUNTS: &str = concat!(

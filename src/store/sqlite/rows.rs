@@ -80,8 +80,7 @@ pub(super) fn claimed(row: &SqliteRow) -> sqlx::Result<Claimed> {
 
 pub(super) fn trouble(row: &SqliteRow) -> sqlx::Result<Option<Trouble>> {
     let Some(code) = row.try_get::<Option<&str>, _>("trouble")? else { return Ok(None) };
-    let kinds = [TroubleKind::Failing, TroubleKind::Held, TroubleKind::Parked];
-    let kind = kinds.into_iter().find(|kind| kind.as_str() == code).ok_or_else(|| odd("trouble", code))?;
+    let kind = TroubleKind::ALL.into_iter().find(|kind| kind.as_str() == code).ok_or_else(|| odd("trouble", code))?;
     Ok(Some(Trouble { kind, reason: row.try_get("reason")?, since_ms: row.try_get("troubled_at")? }))
 }
 

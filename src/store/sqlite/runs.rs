@@ -75,8 +75,8 @@ const RELEASE: &str = concat!(
     " END,
          trouble = ?2,
          reason = ?3,
-         woken_at = CASE WHEN ?2 = 'failing' THEN woken_at ELSE burst_at END,
-         hints = CASE WHEN ?2 = 'failing' THEN json_patch(claimed_hints, hints) ELSE hints END,
+         woken_at = CASE WHEN ?2 IN ('failing', 'waiting') THEN woken_at ELSE burst_at END,
+         hints = CASE WHEN ?2 IN ('failing', 'waiting') THEN json_patch(claimed_hints, hints) ELSE hints END,
          claimed_hints = '{}',
          due_at = CASE WHEN wakes > claimed_wakes THEN due_at ELSE ",
     now!(),
@@ -160,6 +160,7 @@ async fn finish(db: &mut SqliteConnection, claimed: &Claimed, end: End, entry: O
         }
         End::Done => (None, None, None),
         End::Retry { after, reason } => (Some(TroubleKind::Failing), Some(reason), Some(millis(after))),
+        End::Wait { after, reason } => (Some(TroubleKind::Waiting), Some(reason), Some(millis(after))),
         End::Held { reason } => (Some(TroubleKind::Held), Some(reason), None),
         End::Parked { reason } => (Some(TroubleKind::Parked), Some(reason), None),
     };

@@ -37,15 +37,15 @@ macro_rules! listed {
             "WITH known AS (
                  SELECT repository, tag FROM version WHERE ",
             $condition,
-            " UNION SELECT repository, tag FROM job WHERE trouble IS NOT NULL AND ",
+            " UNION SELECT repository, tag FROM job WHERE trouble <> 'waiting' AND ",
             $condition,
             " UNION SELECT repository, tag FROM hold WHERE ",
             $condition,
             "), listed AS (
                  SELECT known.repository, known.tag, version.state, version.since, version.checked_at,
-                        job.trouble, job.reason, job.troubled_at, hold.since AS held_at,
+                        nullif(job.trouble, 'waiting') AS trouble, job.reason, job.troubled_at, hold.since AS held_at,
                         CASE WHEN hold.since IS NOT NULL OR job.trouble IN ('held', 'parked') THEN 0
-                             WHEN job.trouble IS NOT NULL OR version.state NOT IN ('ok', 'unpublished') THEN 1
+                             WHEN job.trouble = 'failing' OR version.state NOT IN ('ok', 'unpublished') THEN 1
                              ELSE 2 END AS rank
                  FROM known
                  LEFT JOIN version ON version.repository = known.repository AND version.tag = known.tag

@@ -149,6 +149,28 @@ pub(crate) async fn a_failed_run_comes_back_with_its_hints_and_its_first_wake(st
     assert_eq!(claim_one(&store).await.attempts, 2);
 }
 
+pub(crate) async fn a_job_that_waits_for_more_is_in_no_trouble(store: Store) {
+    store.accept(vec![hinted("xenial", "amd64-xenial", "one")]).await.unwrap();
+    let first = claim_one(&store).await;
+    store.finish(&first, End::Retry { after: Duration::ZERO, reason: "503".into() }, None).await.unwrap();
+    let again = claim_one(&store).await;
+    store.finish(&again, End::Wait { after: HOUR, reason: "arm64 is required".into() }, None).await.unwrap();
+
+    let job = store.job(&ubuntu(), &tag("xenial")).await.unwrap().expect("it waits");
+    let waiting = job.trouble.expect("it is known what it waits for");
+    assert_eq!((waiting.kind, waiting.reason.as_str()), (TroubleKind::Waiting, "arm64 is required"));
+    assert_eq!(job.attempts, 0, "looking did not fail");
+    assert!(job.due_in > Some(HOUR / 2), "{:?}", job.due_in);
+    let counts = store.counts().await.unwrap();
+    assert_eq!((counts.waiting, counts.failing, counts.held), (1, 0, 0));
+    assert_eq!(store.jobs(List::Troubled, 10).await.unwrap(), []);
+    assert_eq!(store.jobs(List::Active, 10).await.unwrap().len(), 1);
+
+    store.accept(vec![hinted("xenial", "arm64-xenial", "two")]).await.unwrap();
+    let last = claim_one(&store).await;
+    assert_eq!((last.hints.len(), last.woken_at_ms), (2, first.woken_at_ms), "the first push still waits");
+}
+
 pub(crate) async fn a_job_given_up_is_listed_and_waits_again_when_woken(store: Store) {
     store.accept(vec![wake("parked"), wake("held")]).await.unwrap();
     while let Some(job) = claim(&store).await {

@@ -31,6 +31,7 @@ stories! { super::super::sqlite::empty:
         a_finished_tag_that_comes_back_is_not_the_old_job,
         a_wake_during_a_run_makes_the_job_wait_again,
         a_failed_run_comes_back_with_its_hints_and_its_first_wake,
+        a_job_that_waits_for_more_is_in_no_trouble,
         a_job_given_up_is_listed_and_waits_again_when_woken,
         trouble_is_told_since_when_it_is_of_its_kind,
         lists_and_counts_tell_running_from_waiting,

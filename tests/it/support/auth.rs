@@ -10,6 +10,9 @@ use serde_json::json;
 use super::recorded::{Kind, Recorded, decode_form};
 use super::server::Answer;
 
+/// What a token must grant to list all repositories.
+const CATALOG: &str = "registry:catalog:*";
+
 /// Makes the answer to a good token request out of the new token.
 pub type TokenAnswer = Arc<dyn Fn(&str) -> Answer + Send + Sync>;
 
@@ -189,6 +192,7 @@ impl Gate {
     fn check_bearer(&mut self, bearer: &Bearer, request: &Recorded, origin: &Origin) -> Result<(), Answer> {
         let action = needed_action(request);
         let scope = match (&request.repository, action) {
+            (None, _) if request.kind == Kind::Catalog => CATALOG.to_owned(),
             (None, _) => String::new(),
             (Some(repository), "push") => format!("repository:{repository}:pull,push"),
             (Some(repository), action) => format!("repository:{repository}:{action}"),
@@ -209,11 +213,12 @@ impl Gate {
         if grant.uses_left == Some(0) {
             return refusal("invalid_token");
         }
-        let is_granted = request.repository.as_ref().is_none_or(|repository| {
+        let needed = if request.kind == Kind::Catalog { Some(CATALOG.to_owned()) } else { request.repository.clone() };
+        let is_granted = needed.is_none_or(|repository| {
             grant
                 .scopes
                 .iter()
-                .any(|(granted, actions)| granted == repository && actions.iter().any(|granted| granted == action))
+                .any(|(granted, actions)| *granted == repository && actions.iter().any(|granted| granted == action))
         });
         if !is_granted {
             return refusal("insufficient_scope");
@@ -310,6 +315,9 @@ fn login(users: &[User], name: &str, password: &str) -> Option<User> {
 
 /// What a token really grants of `repository:acme/ubuntu:pull,push`.
 fn grant(scope: &str, may_push: bool) -> Option<(String, Vec<String>)> {
+    if scope == CATALOG {
+        return Some((CATALOG.to_owned(), vec!["pull".to_owned()]));
+    }
     let (repository, actions) = scope.strip_prefix("repository:")?.rsplit_once(':')?;
     let actions = actions.split(',').flat_map(|action| match action {
         "*" => vec!["pull", "push", "delete"],

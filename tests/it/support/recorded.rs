@@ -11,6 +11,8 @@ use hyper::{HeaderMap, Method};
 pub enum Kind {
     /// `GET /v2/`
     Ping,
+    /// `GET /v2/_catalog`
+    Catalog,
     /// `GET /v2/<name>/tags/list`
     Tags,
     /// `GET /v2/<name>/manifests/<reference>`
@@ -206,6 +208,9 @@ fn classify<'a>(method: &Method, path: &'a str) -> (Kind, Option<&'a str>, Optio
     };
     if rest.is_empty() {
         return (Kind::Ping, None, None);
+    }
+    if rest == "_catalog" {
+        return (Kind::Catalog, None, None);
     }
     if let Some(repository) = rest.strip_suffix("/tags/list") {
         return (Kind::Tags, Some(repository), None);

@@ -133,6 +133,12 @@ impl Builder {
         self
     }
 
+    /// Lists its repositories, in this way; otherwise it knows no such list.
+    pub fn catalog(mut self, catalog: TagList) -> Builder {
+        self.options.catalog = Some(catalog);
+        self
+    }
+
     /// Lists this before the tags.
     pub fn tag_junk(mut self, junk: Vec<Value>) -> Builder {
         self.options.tag_list.junk = junk;

@@ -97,6 +97,15 @@ impl Service {
         self.end("KILL").await
     }
 
+    /// Lets it read its configuration again, and waits until it has.
+    pub async fn reload(&self) {
+        let running = self.running.as_ref().expect("the service runs");
+        let read = || running.stderr().matches("Read onetag.toml again").count();
+        let before = read();
+        running.signal("HUP").await;
+        eventually("the configuration is read again", async || (read() > before).then_some(())).await;
+    }
+
     async fn end(&mut self, signal: &str) -> Ran {
         let running = self.running.take().expect("the service runs");
         running.signal(signal).await;

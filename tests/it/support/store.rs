@@ -29,6 +29,8 @@ pub struct Options {
     pub is_without_head: bool,
     /// How tags are listed.
     pub tag_list: TagList,
+    /// How repositories are listed, if they are.
+    pub catalog: Option<TagList>,
 }
 
 /// How a registry refuses an OCI index.
@@ -156,7 +158,13 @@ impl Store {
             Kind::Other if request.method == "DELETE" => {
                 Answer::error(405, "UNSUPPORTED", "The operation is unsupported.")
             }
-            Kind::Other | Kind::Token => Answer::with_body(404, "text/plain; charset=utf-8", "404 page not found\n"),
+            Kind::Catalog if options.catalog.is_some() => {
+                let catalog = options.catalog.clone().unwrap_or_default();
+                tags::list(request, self.repositories.keys(), &catalog, origin)
+            }
+            Kind::Other | Kind::Token | Kind::Catalog => {
+                Answer::with_body(404, "text/plain; charset=utf-8", "404 page not found\n")
+            }
             kind => match self.repositories.get_mut(repository) {
                 None if kind == Kind::GetManifest || kind == Kind::HeadManifest => manifest_unknown(reference),
                 None => {
@@ -165,7 +173,7 @@ impl Store {
                     Answer::error_with(404, "NAME_UNKNOWN", message, name)
                 }
                 Some(found) => match kind {
-                    Kind::Tags => tags::list(request, &found.tags, &options.tag_list, origin),
+                    Kind::Tags => tags::list(request, found.tags.keys(), &options.tag_list, origin),
                     Kind::Blob => found.blob_answer(reference),
                     _ => found.manifest_answer(request, reference),
                 },

@@ -1,14 +1,12 @@
-//! Tag listing in all its forms.
-
-use std::collections::BTreeMap;
+//! Listings in all their forms: of tags, and of repositories.
 
 use serde_json::{Value, json};
 
 use super::auth::Origin;
-use super::recorded::Recorded;
+use super::recorded::{Kind, Recorded};
 use super::server::Answer;
 
-/// How tags are listed; by default all at once and in lexical order.
+/// How tags, or repositories, are listed; by default all at once and in lexical order.
 #[derive(Clone, Debug, Default)]
 pub struct TagList {
     /// The most that one page holds.
@@ -45,8 +43,14 @@ pub enum LinkForm {
     Missing,
 }
 
-/// Answers `GET /v2/<name>/tags/list`.
-pub fn list(request: &Recorded, tags: &BTreeMap<String, String>, options: &TagList, origin: &Origin) -> Answer {
+/// Answers `GET /v2/<name>/tags/list` with names in lexical order.
+pub fn list<'n>(
+    request: &Recorded,
+    names: impl Iterator<Item = &'n String>,
+    options: &TagList,
+    origin: &Origin,
+) -> Answer {
+    let key = if request.kind == Kind::Catalog { "repositories" } else { "tags" };
     let parameters = request.parameters();
     let parameter = |wanted: &str| parameters.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
     let asked = parameter("n").and_then(|n| n.parse::<usize>().ok());
@@ -54,7 +58,7 @@ pub fn list(request: &Recorded, tags: &BTreeMap<String, String>, options: &TagLi
     let last = parameter("last").unwrap_or_default();
 
     let is_never_ending = matches!(options.link, LinkForm::NeverEnding);
-    let mut rest = tags.keys().filter(|tag| last.is_empty() || tag.as_str() > last);
+    let mut rest = names.filter(|tag| last.is_empty() || tag.as_str() > last);
     let mut page: Vec<Value> = rest.by_ref().take(size).map(|tag| tag.as_str().into()).collect();
     let has_more = rest.next().is_some();
     if is_never_ending && page.is_empty() {
@@ -70,7 +74,7 @@ pub fn list(request: &Recorded, tags: &BTreeMap<String, String>, options: &TagLi
         true => Value::Null,
         false => page.into(),
     };
-    let body = json!({ "name": request.repository, "tags": list });
+    let body = json!({ "name": request.repository, key: list });
     let answer = Answer::json(200, &body);
     if !has_more && !is_never_ending && !matches!(options.link, LinkForm::Looping) {
         return answer;

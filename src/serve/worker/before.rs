@@ -1,0 +1,71 @@
+//! What is known of a plain tag before it is looked at: how its runs ended.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::model::{Digest, Tag};
+use crate::plan::Weight;
+use crate::serve::App;
+use crate::store::{Act, Claimed, Entry, Recorded, TroubleKind};
+
+/// What is known of a tag's runs so far.
+#[derive(Default)]
+pub(super) struct Before {
+    /// Whether the tag was held or given up, and did not come right since.
+    pub(super) was_held: bool,
+    /// The newest entry of the journal.
+    pub(super) newest: Option<Recorded>,
+}
+
+impl Before {
+    /// Looks up how the tag's runs ended. Without an answer it is as if there had been none: then
+    /// something may be told or written down twice.
+    pub(super) async fn of(app: &App, claimed: &Claimed) -> Before {
+        let (repository, tag) = (&claimed.repository, &claimed.tag);
+        let job = app.store.job(repository, tag).await.ok().flatten();
+        let newest = app.store.history(Some(repository), Some(tag), 1, None).await.unwrap_or_default().pop();
+        let was_held = match job.and_then(|job| job.trouble).map(|trouble| trouble.kind) {
+            // Waiting for more is what a tag does only that was not held.
+            None | Some(TroubleKind::Waiting) => false,
+            Some(TroubleKind::Held | TroubleKind::Parked) => true,
+            // It failed since: that it was held before is what the journal knows.
+            Some(TroubleKind::Failing) => {
+                let entries = app.store.history(Some(repository), Some(tag), 20, None).await.unwrap_or_default();
+                entries.iter().find_map(leaves_held).unwrap_or_default()
+            }
+        };
+        Before { was_held, newest }
+    }
+
+    /// Whether the journal's newest entry says the same, so that a scan every ten minutes does not
+    /// fill it.
+    pub(super) fn tells(&self, entry: &Entry) -> bool {
+        self.newest.as_ref().is_some_and(|newest| {
+            newest.act == entry.act
+                && newest.old_digest == entry.old_digest
+                && newest.inputs == entry.inputs
+                && newest.reasons == entry.reasons
+        })
+    }
+}
+
+/// Whether a tag is held since this entry; none if the entry makes no difference.
+pub(super) fn leaves_held(entry: &Recorded) -> Option<bool> {
+    match entry.act {
+        Act::Pushed | Act::Unchanged | Act::RolledBack => Some(has_hold(&entry.reasons)),
+        Act::Held => Some(true),
+        Act::Failed => has_hold(&entry.reasons).then_some(true),
+    }
+}
+
+fn has_hold(reasons: &Value) -> bool {
+    reasons.as_array().into_iter().flatten().any(|reason| reason["weight"] == Weight::Hold.as_str())
+}
+
+/// What each architecture tag stood for, according to a journal entry.
+pub(super) fn sources(inputs: &Value) -> BTreeMap<Tag, Digest> {
+    let image =
+        |(tag, image): (&String, &Value)| Some((tag.parse().ok()?, image.get("digest")?.as_str()?.parse().ok()?));
+    inputs.as_object().into_iter().flatten().filter_map(image).collect()
+}

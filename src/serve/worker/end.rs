@@ -1,0 +1,122 @@
+//! How a run ended: what becomes of the job, and what the journal says of it.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::MOST_STARTS;
+use super::before::Before;
+use crate::model::Digest;
+use crate::model::text::{clean, with_causes};
+use crate::plan::{Code, Reason, Verdict, Weighed, Weight};
+use crate::publish::{Action, Known, Outcome, PublishError};
+use crate::registry::Kind;
+use crate::store::{Act, Claimed, End, Entry, StoredIndex};
+
+/// How a run ended, and what of it is worth writing down.
+pub(super) type Ended = (End, Option<Entry>);
+
+/// The end of a run that looked and decided. `quiet` is what is left of the quiet time.
+pub(super) fn decided(before: &Before, quiet: Duration, known: &Known, outcome: &Outcome, requests: u64) -> Ended {
+    let holds: Vec<&Reason> = outcome.plan.reasons.iter().filter(|reason| reason.forbids()).collect();
+    let act = match outcome.action {
+        Action::Pushed => Act::Pushed,
+        Action::Unchanged if holds.is_empty() => Act::Unchanged,
+        Action::Unchanged | Action::Held => Act::Held,
+    };
+    let mut entry = entry(act, outcome, requests);
+    if holds.is_empty() {
+        let served = entry.new_digest.as_ref();
+        let last = known.last.as_ref().map(|last| &last.digest);
+        let is_known = act == Act::Unchanged && last.is_some() && last == served && !before.was_held;
+        if act == Act::Unchanged && last != served {
+            entry.old_digest = last.cloned();
+        }
+        return (End::Done, (!is_known).then_some(entry));
+    }
+    // More architectures may be on their way: what is missing now is no news before the quiet time.
+    let waits_for_more = holds.iter().all(|reason| matches!(reason.code, Code::ArchMissing | Code::NothingFound));
+    let reason = holds.iter().map(|reason| clean(&reason.message, 300)).collect::<Vec<_>>().join("; ");
+    if waits_for_more && act == Act::Held && !quiet.is_zero() && !before.was_held {
+        return (End::Wait { after: quiet, reason }, None);
+    }
+    let is_known = act == Act::Held && before.was_held && before.tells(&entry);
+    (End::Held { reason }, (!is_known).then_some(entry))
+}
+
+pub(super) fn failed(claimed: &Claimed, before: &Before, error: &PublishError, requests: u64) -> Ended {
+    let reason = clean(&with_causes(error), 600);
+    match error.kind() {
+        _ if matches!(error, PublishError::Interrupted) => {
+            (End::Retry { after: Duration::ZERO, reason: "interrupted by a restart".to_owned() }, None)
+        }
+        Kind::Failing => {
+            tracing::warn!(attempts = claimed.attempts + 1, "{reason}");
+            // One entry for a series of failures.
+            let entry = failure(error.code(), &reason, Weight::Note, requests);
+            let is_known = claimed.attempts > 0 && before.newest.as_ref().is_some_and(|e| e.act == Act::Failed);
+            (retry(claimed, reason), (!is_known).then_some(entry))
+        }
+        Kind::NotAllowed | Kind::Settings => {
+            tracing::error!("{reason}");
+            let entry = failure(error.code(), &reason, Weight::Hold, requests);
+            let is_known = before.was_held && before.tells(&entry);
+            (End::Parked { reason }, (!is_known).then_some(entry))
+        }
+    }
+}
+
+/// The entry of a run that failed: a hold if it was given up, a note if it is tried again.
+pub(super) fn failure(code: &str, reason: &str, weight: Weight, requests: u64) -> Entry {
+    Entry {
+        act: Act::Failed,
+        old_digest: None,
+        new_digest: None,
+        index: None,
+        inputs: json!({}),
+        reasons: json!([{ "code": code, "tag": null, "message": reason, "weight": weight.as_str() }]),
+        requests,
+    }
+}
+
+/// Once more, after a wait that doubles up to ten minutes, drawn at random.
+pub(super) fn retry(claimed: &Claimed, reason: String) -> End {
+    let bound = Duration::from_secs(2).saturating_mul(2u32.saturating_pow(claimed.attempts.min(9)));
+    End::Retry { after: bound.min(Duration::from_secs(600)).mul_f64(0.5 + 0.5 * fastrand::f64()), reason }
+}
+
+/// What is our own fault is not tried for ever.
+pub(super) fn retry_or_park(claimed: &Claimed, reason: String) -> End {
+    if claimed.attempts + 1 >= MOST_STARTS { End::Parked { reason } } else { retry(claimed, reason) }
+}
+
+fn entry(act: Act, outcome: &Outcome, requests: u64) -> Entry {
+    let images = outcome.plan.images.iter().filter(|image| image.verdict != Verdict::Missing);
+    let image = |image: &Weighed| {
+        let digest = image.digest.as_ref().map(Digest::as_str);
+        let platform = image.platform.as_ref().map(|platform| clean(&platform.to_string(), 60));
+        let value = json!({ "digest": digest, "platform": platform, "verdict": image.verdict.as_str() });
+        (image.tag.to_string(), value)
+    };
+    let reason = |reason: &Reason| {
+        json!({
+            "code": reason.code.as_str(),
+            "tag": reason.tag.as_ref().map(|tag| tag.as_str()),
+            "message": clean(&reason.message, 600),
+            "weight": reason.weight.as_str(),
+        })
+    };
+    let index = outcome.index.as_ref();
+    Entry {
+        act,
+        old_digest: outcome.previous.clone(),
+        new_digest: index.map(|index| index.digest().clone()),
+        index: index.map(|index| StoredIndex {
+            media_type: index.kind().media_type().to_owned(),
+            bytes: index.bytes().to_vec(),
+        }),
+        inputs: images.map(image).collect(),
+        reasons: outcome.plan.reasons.iter().map(reason).collect(),
+        requests,
+    }
+}
