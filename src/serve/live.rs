@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
 use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
-use crate::model::{Repository, Tag};
+use crate::model::Repository;
 
 /// How many may listen at one time.
 const MOST_LISTENERS: usize = 256;
@@ -57,11 +57,6 @@ impl Live {
             Change { repository: repository.to_string(), tag: tag.to_owned(), state: state.map(str::to_owned) };
         // Without listeners there is nobody to tell.
         let _ = self.changes.send(change);
-    }
-
-    /// Tells the same of a tag by its name in the model.
-    pub(super) fn tell_tag(&self, repository: &Repository, tag: &Tag, state: Option<&str>) {
-        self.tell(repository, tag.as_str(), state);
     }
 
     /// Lets every listener go, so that the process can end.

@@ -4,6 +4,7 @@
 //! and recovery are the same path.
 
 mod admin;
+mod audit;
 mod catalog;
 mod gate;
 mod google;
@@ -30,6 +31,7 @@ use tokio::sync::{Mutex, Notify, Semaphore, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::look::Facts;
 use crate::model::{Repository, Tag};
 use crate::registry::RegistryError;
 use crate::store::{Store, StoreError, Trigger, Wake};
@@ -59,6 +61,8 @@ pub(crate) struct App {
     stop: CancellationToken,
     notices: mpsc::Sender<Notice>,
     live: Live,
+    /// What digests are, for audits.
+    facts: Facts,
     /// A permit for each byte of a body in memory.
     bodies: Arc<Semaphore>,
     /// When it was last tried whether something can be stored, and what came of it.
@@ -140,6 +144,7 @@ impl Service {
             stop,
             notices: sender,
             live: Live::new(),
+            facts: Facts::default(),
             bodies: Arc::new(Semaphore::new(BODIES_BYTES)),
             readiness: Mutex::default(),
         });

@@ -167,6 +167,8 @@ pub enum Event {
     Held,
     /// A plain tag that was held is as it should be again.
     Recovered,
+    /// An audit found something wrong that was not known.
+    Problem,
 }
 
 impl Event {
@@ -176,6 +178,7 @@ impl Event {
             Event::Published => "published",
             Event::Held => "held",
             Event::Recovered => "recovered",
+            Event::Problem => "problem",
         }
     }
 }

@@ -41,6 +41,8 @@ pub enum Trigger {
     Scan,
     /// A person.
     Request,
+    /// An audit found something that can be put right.
+    Audit,
 }
 
 impl fmt::Display for Trigger {
@@ -49,6 +51,7 @@ impl fmt::Display for Trigger {
             Trigger::Hook(name) => write!(f, "hook:{name}"),
             Trigger::Scan => f.write_str("scan"),
             Trigger::Request => f.write_str("request"),
+            Trigger::Audit => f.write_str("audit"),
         }
     }
 }

@@ -155,18 +155,25 @@ impl FromStr for Place {
 
 impl Store {
     /// Keeps what was found of some plain tags, in place of what was found before. Returns those
-    /// that differ from before, or were not there.
+    /// that differ from before, or were not there. What was kept since `looked_at_ms`, by the
+    /// database's clock, is newer and stays.
     pub async fn put_versions(
         &self,
         repository: &Repository,
         versions: Vec<Version>,
+        looked_at_ms: Option<i64>,
     ) -> Result<Vec<Difference>, StoreError> {
         let mut differences = Vec::new();
         // Deliveries wait while a transaction is under way.
         for some in versions.chunks(100) {
-            differences.extend(self.database.put_versions(repository, some.to_vec()).await?);
+            differences.extend(self.database.put_versions(repository, some.to_vec(), looked_at_ms).await?);
         }
         Ok(differences)
+    }
+
+    /// The database's clock, in milliseconds since 1970.
+    pub async fn now_ms(&self) -> Result<i64, StoreError> {
+        self.database.now_ms().await
     }
 
     /// The names of the plain tags that were found.

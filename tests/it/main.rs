@@ -13,6 +13,7 @@ mod images;
 mod listing;
 mod logins;
 mod network;
+mod page;
 mod publish;
 mod real;
 mod report;

@@ -28,7 +28,7 @@ const ENTRIES: u32 = 100;
     (status = 503, content_type = "application/problem+json", body = Details),
 ))]
 pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Problem> {
-    let text = app.metrics.text(&app.store.counts().await?);
+    let text = app.metrics.text(&app.store.counts().await?, &app.store.overview().await?);
     Ok(([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response())
 }
 

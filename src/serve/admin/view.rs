@@ -36,7 +36,7 @@ pub(super) struct Entry {
     digest: Option<String>,
     /// Whether the index is kept, so that a roll-back can return to it.
     can_return: bool,
-    /// Who asked: `hook:<name>`, `scan`, `request`.
+    /// Who asked: `hook:<name>`, `scan`, `request`, `audit`.
     trigger: String,
     /// The sender's name for the event.
     event_id: Option<String>,

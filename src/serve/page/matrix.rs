@@ -101,7 +101,7 @@ pub(super) async fn matrix(
         }
     };
     let fixed = html! {
-        h1 class="path" { (repository) }
+        h1 { (words::path(&repository)) }
         @if all.versions > 0 { (form(&query, &columns)) }
     };
     let title = repository.to_string();
@@ -218,7 +218,8 @@ fn rows(repository: &Repository, columns: &[Architecture], listed: &Listed) -> M
 /// Why a version needs attention, and since when; nothing for one that needs none.
 fn reasons(listed: &Listed) -> Option<(Vec<String>, Option<i64>)> {
     if let Some(held) = &listed.hold {
-        return Some((vec![held.hold.reason.clone()], Some(held.since_ms)));
+        let reason = format!("{}: it stays until one of its images changes, or it is released", held.hold.reason);
+        return Some((vec![reason], Some(held.since_ms)));
     }
     if let Some(trouble) = &listed.trouble {
         return Some((vec![trouble.reason.clone()], Some(trouble.since_ms)));

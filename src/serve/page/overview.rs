@@ -58,7 +58,7 @@ fn standing_still(stopped: &[JobView]) -> Markup {
                                 a href=(words::tag_link(&job.repository, &job.tag)) { b { (job.tag) } }
                                 (State(trouble.kind.as_str()))
                             }
-                            p class="where" { (job.repository) }
+                            p class="where" { (words::path(&job.repository)) }
                             p { (words::text(&trouble.reason)) }
                             p class="quiet" { "since " (words::moment(trouble.since_ms)) }
                         }
@@ -100,7 +100,7 @@ fn row(overview: &Overview) -> Markup {
     let anchor = format!("r-{}", overview.repository);
     html! {
         tr {
-            th scope="row" { a id=(anchor) href=(link) { (overview.repository) } }
+            th scope="row" { a id=(anchor) href=(link) { (words::path(&overview.repository)) } }
             td class="number" { (words::grouped(tally.versions)) }
             td class={ "number" @if tally.stopped > 0 { " bad" } } { (words::grouped(tally.stopped)) }
             td class={ "number" @if tally.attention > 0 { " warn" } } { (words::grouped(tally.attention)) }

@@ -106,7 +106,7 @@ async fn page(
     };
     let fixed = html! {
         h1 { (tag) }
-        p class="where" { (repository) ":" (tag) }
+        p class="where" { (words::path(repository)) ":" (tag) }
         @if is_served { (button(app, repository, tag, notice)) }
     };
     let title = format!("{tag} · {repository}");
@@ -136,6 +136,8 @@ fn button(app: &App, repository: &Repository, tag: &Tag, notice: Option<Notice>)
             form class="reconcile" method="post" action="/reconcile" {
                 input type="hidden" name="repository" value=(repository);
                 input type="hidden" name="tag" value=(tag);
+                // For password managers, which keep a token under a name.
+                input type="text" name="username" value="admin" autocomplete="username" hidden;
                 label { "Admin token"
                     input type="password" name="token" required autocomplete="current-password"
                         aria-invalid[refusal.is_some()] aria-describedby=[refusal.is_some().then_some("refusal")];
@@ -158,8 +160,7 @@ fn standing(listed: &Listed) -> Markup {
             h2 id="now" { "Now " (state) }
             @if let Some(held) = &listed.hold {
                 div class="notice bad" {
-                    p { (words::text(&held.hold.reason)) }
-                    p { "It stays at " (words::short_digest(held.hold.digest.as_str()))
+                    p { (words::text(&held.hold.reason)) ": it stays at " (words::short_digest(held.hold.digest.as_str()))
                         " until one of its images changes, or it is released." }
                     p class="quiet" { "since " (words::moment(held.since_ms)) }
                 }

@@ -76,9 +76,28 @@ pub(super) fn standing(listed: &Listed) -> &str {
     }
 }
 
-/// Text from elsewhere, on one line and not too long.
+/// Text from elsewhere, on one line and not too long; what stands in backticks is code.
 pub(super) fn text(text: &str) -> Markup {
-    html! { bdi { (clean(text, LONGEST_TEXT)) } }
+    let text = clean(text, LONGEST_TEXT);
+    let parts: Vec<&str> = text.split('`').collect();
+    let is_paired = parts.len() % 2 == 1;
+    html! {
+        bdi {
+            @if is_paired {
+                @for (place, part) in parts.iter().enumerate() {
+                    @if place % 2 == 1 { code { (part) } } @else { (part) }
+                }
+            } @else {
+                (text)
+            }
+        }
+    }
+}
+
+/// A name of several parts, which may be broken after each.
+pub(super) fn path(name: impl std::fmt::Display) -> Markup {
+    let name = name.to_string();
+    html! { @for part in name.split_inclusive('/') { (part) wbr; } }
 }
 
 /// A digest that can be told from others at a glance; the whole of it on request.
@@ -146,6 +165,7 @@ pub(super) fn asked_by(trigger: &Trigger) -> String {
         Trigger::Hook(name) => format!("a delivery to the hook `{}`", clean(name, 80)),
         Trigger::Scan => "a scan".to_owned(),
         Trigger::Request => "a person".to_owned(),
+        Trigger::Audit => "an audit".to_owned(),
     }
 }
 
@@ -186,6 +206,9 @@ mod tests {
     fn text_from_elsewhere_is_shown_and_does_nothing() {
         let shown = text("<script>alert(1)</script>\u{202e}gpj\u{1b}[31m").into_string();
         assert_eq!(shown, "<bdi>&lt;script&gt;alert(1)&lt;/script&gt; gpj [31m</bdi>");
+        let shown = text("no tag `<i>`, `b").into_string();
+        assert_eq!(shown, "<bdi>no tag `&lt;i&gt;`, `b</bdi>");
+        assert_eq!(text("no `<i>`").into_string(), "<bdi>no <code>&lt;i&gt;</code></bdi>");
         let shown = short_digest("sha256:\"><img src=x>").into_string();
         assert!(!shown.contains("<img") && !shown.contains("\"><"), "{shown}");
     }

@@ -44,6 +44,7 @@ fn trigger(row: &SqliteRow) -> sqlx::Result<Trigger> {
         (_, Some(name)) => Ok(Trigger::Hook(name.to_owned())),
         ("scan", _) => Ok(Trigger::Scan),
         ("request", _) => Ok(Trigger::Request),
+        ("audit", _) => Ok(Trigger::Audit),
         _ => Err(odd("cause", text)),
     }
 }

@@ -11,7 +11,13 @@ use super::super::versions::{Architecture, Difference, Filter, Found, Listed, Ov
 use super::{Database, rows};
 use crate::model::{Repository, Tag, Version};
 
-const BEFORE: &str = "SELECT body FROM version WHERE repository = ?1 AND tag = ?2";
+const NOW: &str = concat!("SELECT ", now!());
+/// What was kept in the future was kept before the clock stepped back.
+const BEFORE: &str = concat!(
+    "SELECT body, ?3 IS NOT NULL AND checked_at > ?3 AND checked_at <= ",
+    now!(),
+    " AS is_newer FROM version WHERE repository = ?1 AND tag = ?2"
+);
 const TOUCH: &str = concat!("UPDATE version SET checked_at = ", now!(), " WHERE repository = ?1 AND tag = ?2");
 const PUT: &str = concat!(
     "INSERT INTO version (repository, tag, state, body, since, checked_at)
@@ -103,18 +109,25 @@ impl Database {
         &self,
         repository: &Repository,
         versions: Vec<Version>,
+        looked_at_ms: Option<i64>,
     ) -> Result<Vec<Difference>, StoreError> {
         let repository = repository.to_string();
         self.write("keep what was found", move |db| {
             Box::pin(async move {
                 let mut differences = Vec::new();
                 for version in versions {
-                    differences.extend(put(db, &repository, version).await?);
+                    differences.extend(put(db, &repository, version, looked_at_ms).await?);
                 }
                 Ok(differences)
             })
         })
         .await
+    }
+
+    pub(crate) async fn now_ms(&self) -> Result<i64, StoreError> {
+        let request = "ask for the time";
+        let mut db = self.reader(request).await?;
+        sqlx::query_scalar(NOW).fetch_one(&mut *db).await.map_err(self.failed(request))
     }
 
     pub(crate) async fn found_tags(&self, repository: &Repository) -> Result<BTreeSet<Tag>, StoreError> {
@@ -222,10 +235,19 @@ impl Database {
 }
 
 /// Keeps one version; none where it is as it was.
-async fn put(db: &mut SqliteConnection, repository: &str, version: Version) -> sqlx::Result<Option<Difference>> {
+async fn put(
+    db: &mut SqliteConnection,
+    repository: &str,
+    version: Version,
+    looked_at_ms: Option<i64>,
+) -> sqlx::Result<Option<Difference>> {
     let body = serde_json::to_string(&version).expect("texts and lists are JSON");
-    let query = sqlx::query_scalar::<_, String>(BEFORE).bind(repository).bind(&version.tag);
-    let before = query.fetch_optional(&mut *db).await?;
+    let query = sqlx::query(BEFORE).bind(repository).bind(&version.tag).bind(looked_at_ms);
+    let row = query.fetch_optional(&mut *db).await?;
+    if row.as_ref().map(|row| row.try_get("is_newer")).transpose()?.unwrap_or(false) {
+        return Ok(None);
+    }
+    let before: Option<String> = row.map(|row| row.try_get("body")).transpose()?;
     if before.as_ref() == Some(&body) {
         sqlx::query(TOUCH).bind(repository).bind(&version.tag).execute(db).await?;
         return Ok(None);

@@ -56,7 +56,7 @@ pub(crate) async fn what_was_found_is_listed_as_it_was_kept(store: Store) {
         message: "gone <b>\u{202e}".to_owned(),
         remedy: Some("push it again".to_owned()),
     });
-    store.put_versions(&ubuntu(), vec![odd.clone()]).await.unwrap();
+    store.put_versions(&ubuntu(), vec![odd.clone()], None).await.unwrap();
     let listed = store.version(&ubuntu(), &tag("xenial")).await.unwrap().unwrap();
     let found = listed.found.unwrap();
     assert_eq!(found.version, odd);
@@ -68,31 +68,31 @@ pub(crate) async fn what_was_found_is_listed_as_it_was_kept(store: Store) {
 
 pub(crate) async fn only_what_differs_is_told_and_since_is_that_of_the_state(store: Store) {
     let fine = version("xenial", ImageState::Ok);
-    let first = store.put_versions(&ubuntu(), vec![fine.clone()]).await.unwrap();
+    let first = store.put_versions(&ubuntu(), vec![fine.clone()], None).await.unwrap();
     assert_eq!(first.len(), 1);
     assert_eq!(first[0].before, None);
     let since = async || list(&store, &Filter::default()).await.remove(0).found.unwrap();
     let began = since().await;
 
     tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    assert_eq!(store.put_versions(&ubuntu(), vec![fine.clone()]).await.unwrap(), []);
+    assert_eq!(store.put_versions(&ubuntu(), vec![fine.clone()], None).await.unwrap(), []);
     let again = since().await;
     assert_eq!(again.since_ms, began.since_ms);
     assert!(again.checked_at_ms > began.checked_at_ms);
 
     let other = Version { digest: None, ..fine.clone() };
-    let told = store.put_versions(&ubuntu(), vec![other.clone()]).await.unwrap();
+    let told = store.put_versions(&ubuntu(), vec![other.clone()], None).await.unwrap();
     assert_eq!((&told[0].version, told[0].before.as_ref()), (&other, Some(&fine)));
     assert_eq!(since().await.since_ms, began.since_ms, "it is another index in the same state");
 
-    store.put_versions(&ubuntu(), vec![version("xenial", ImageState::Stale)]).await.unwrap();
+    store.put_versions(&ubuntu(), vec![version("xenial", ImageState::Stale)], None).await.unwrap();
     assert!(since().await.since_ms > began.since_ms);
 }
 
 pub(crate) async fn held_and_given_up_come_first_then_what_is_not_right(store: Store) {
     let versions = [("a", ImageState::Ok), ("b", ImageState::Stale), ("c", ImageState::Ok), ("d", ImageState::Ok)];
     let versions = versions.map(|(name, state)| version(name, state)).to_vec();
-    store.put_versions(&ubuntu(), versions).await.unwrap();
+    store.put_versions(&ubuntu(), versions, None).await.unwrap();
     end(&store, "c", End::Held { reason: "arm64 is missing".to_owned() }).await;
     end(&store, "z", End::Parked { reason: "may not push".to_owned() }).await;
     let images = BTreeMap::new();
@@ -121,7 +121,7 @@ pub(crate) async fn a_list_is_filtered_by_state_architecture_and_name(store: Sto
     foreign.state = VersionState::Foreign(Foreign::Foreign);
     foreign.images.truncate(1);
     let versions = vec![version("xenial", ImageState::Stale), version("bionic", ImageState::Missing), foreign];
-    store.put_versions(&ubuntu(), versions).await.unwrap();
+    store.put_versions(&ubuntu(), versions, None).await.unwrap();
 
     assert_eq!(names(&store, &state("stale")).await, ["xenial"]);
     assert_eq!(names(&store, &state("foreign")).await, ["Xenial-Old"]);
@@ -148,7 +148,7 @@ pub(crate) async fn a_list_is_filtered_by_state_architecture_and_name(store: Sto
 pub(crate) async fn a_long_list_is_read_page_by_page(store: Store) {
     let state = |n: usize| if n % 100 == 0 { ImageState::Dangling } else { ImageState::Ok };
     let versions = (0..1000).map(|n| version(&format!("v{n:04}"), state(n))).collect();
-    store.put_versions(&ubuntu(), versions).await.unwrap();
+    store.put_versions(&ubuntu(), versions, None).await.unwrap();
     let (mut after, mut seen) = (None, Vec::new());
     loop {
         let page = store.versions(&ubuntu(), &Filter::default(), after.as_ref(), 300).await.unwrap();
@@ -164,9 +164,9 @@ pub(crate) async fn a_long_list_is_read_page_by_page(store: Store) {
 
 pub(crate) async fn tags_that_are_gone_are_forgotten(store: Store) {
     let versions = ["a", "b", "c"].map(|name| version(name, ImageState::Ok)).to_vec();
-    store.put_versions(&ubuntu(), versions.clone()).await.unwrap();
+    store.put_versions(&ubuntu(), versions.clone(), None).await.unwrap();
     let other = repository("quay.io/acme/other");
-    store.put_versions(&other, versions).await.unwrap();
+    store.put_versions(&other, versions, None).await.unwrap();
     assert_eq!(store.found_tags(&ubuntu()).await.unwrap(), BTreeSet::from(["a", "b", "c"].map(tag)));
     store.forget_versions(&ubuntu(), &BTreeSet::from(["a", "c", "never"].map(tag))).await.unwrap();
     assert_eq!(names(&store, &Filter::default()).await, ["b"]);
