@@ -20,7 +20,7 @@ use super::wake_now;
 use crate::audit::{self, Audited, Auditor, Scheme, Subject};
 use crate::model::text::{clean, with_causes};
 use crate::model::version::Problem;
-use crate::model::{ImageState, Job, Repository, Tag, Version};
+use crate::model::{ImageRow, ImageState, Job, Repository, Tag, Version};
 use crate::publish::{Outcome, Publisher};
 use crate::registry::{Registry, RegistryError};
 use crate::store::{Difference, StoreError, Trigger};
@@ -157,10 +157,12 @@ fn notice(repository: &Repository, tag: &Tag, version: &Version, problems: &[Pro
 
 /// Whether something published is out of date or lost, and nothing pushed is in doubt.
 fn can_be_published_anew(version: &Version) -> bool {
-    use ImageState::{Dangling, Ok, Orphan, Stale, Unpublished};
-    let states = || version.images.iter().map(|image| image.state);
-    let is_amiss = states().any(|state| matches!(state, Stale | Dangling));
-    is_amiss && states().all(|state| matches!(state, Ok | Unpublished | Stale | Orphan | Dangling))
+    use ImageState::{Dangling, Ok, Stale, Unpublished};
+    let is_amiss = |image: &ImageRow| matches!(image.state, Stale | Dangling);
+    // A lost image that no tag stands for cannot be had any more.
+    let is_there =
+        |image: &ImageRow| image.digest.is_some() && matches!(image.state, Ok | Unpublished | Stale | Dangling);
+    version.images.iter().any(is_amiss) && version.images.iter().all(is_there)
 }
 
 /// Keeps what a run of a job saw, unless it saw what is known: an audit knows more of that.
@@ -193,7 +195,6 @@ fn is_same_sight(known: &Version, seen: &Version) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ImageRow;
     use crate::model::version::VersionState;
 
     fn version(states: &[ImageState], problems: &[&str]) -> Version {
@@ -239,6 +240,9 @@ mod tests {
         for bad in [&[Ok][..], &[Stale, Mismatch], &[Dangling, Missing], &[Unpublished]] {
             assert!(!can_be_published_anew(&version(bad, &[])), "{bad:?}");
         }
+        let mut gone = version(&[Dangling, Ok], &[]);
+        gone.images[0].digest = None;
+        assert!(!can_be_published_anew(&gone), "no tag stands for it");
     }
 
     #[test]

@@ -9,7 +9,6 @@ const shortestPause = 700;
 
 let isReading = false;
 let isStale = false;
-let wasLost = false;
 let changed = new Map();
 
 function show(text, isLive) {
@@ -53,8 +52,8 @@ function listen() {
   const source = new EventSource(events);
   source.addEventListener("open", () => {
     show("Live", true);
-    if (wasLost) refresh();
-    wasLost = false;
+    // Something may have changed while nobody listened, be it since the page was sent.
+    refresh();
   });
   source.addEventListener("change", (event) => {
     const { tag, state } = JSON.parse(event.data);
@@ -64,7 +63,6 @@ function listen() {
   source.addEventListener("reload", refresh);
   source.addEventListener("error", () => {
     show("Not connected", false);
-    wasLost = true;
     if (source.readyState === EventSource.CLOSED) setTimeout(listen, 15000);
   });
   addEventListener("pagehide", () => source.close(), { once: true });

@@ -224,7 +224,7 @@ fn reasons(listed: &Listed) -> Option<(Vec<String>, Option<i64>)> {
     if let Some(trouble) = &listed.trouble {
         return Some((vec![trouble.reason.clone()], Some(trouble.since_ms)));
     }
-    let found = listed.found.as_ref().filter(|found| found.version.state.as_str() != "ok")?;
+    let found = listed.found.as_ref().filter(|found| !found.version.state.is_fine())?;
     let problems = &found.version.problems;
     let mut told: Vec<String> = problems.iter().take(MOST_PROBLEMS).map(|problem| problem.message.clone()).collect();
     if problems.len() > told.len() {

@@ -81,6 +81,9 @@ impl Browser {
         let session = browser.ask("", &capabilities).await;
         browser.process = session["capabilities"]["goog:processID"].as_u64().expect("the browser's process");
         browser.session.push_str(&format!("/{}", session["sessionId"].as_str().expect("a session")));
+        // What its own first page asked for is nobody's business here.
+        browser.open("about:blank").await;
+        browser.requests().await;
         browser
     }
 
