@@ -3,6 +3,7 @@
 //! stdout has data only; messages, progress and logs go to stderr. A command is a documented
 //! struct; what it does is elsewhere.
 
+mod cache;
 mod config;
 mod console;
 mod history;

@@ -12,7 +12,7 @@ use super::console::Console;
 use super::policy::{Attestations, IndexType, OnMismatch, Verify};
 use super::report::{self, Finished};
 use super::settings::{Output, OutputArgs, RegistryArgs, duration};
-use super::{Exit, Refused};
+use super::{Exit, Refused, cache};
 use crate::look::{Lookout, Scope};
 use crate::model::{ArchChoice, Digest, Job, Tag, Words};
 use crate::plan::Policy;
@@ -88,6 +88,10 @@ pub(super) struct PublishArgs {
     /// Do everything but write; print the bytes that would be pushed
     #[arg(long)]
     dry_run: bool,
+
+    /// Remember nothing about digests between runs, and believe nothing remembered
+    #[arg(long)]
+    no_cache: bool,
 
     #[command(flatten)]
     output: OutputArgs,
@@ -192,7 +196,8 @@ pub(super) fn run(args: PublishArgs) -> Result<Exit, Refused> {
     base.warn();
 
     let registry = Registry::new(args.registry.repository.host(), settings).map_err(Refused::configuration)?;
-    let lookout = Lookout::new(args.registry.repository.clone(), pattern, words, scope);
+    let facts = cache::facts(&args.registry.repository, !args.no_cache);
+    let lookout = Lookout::new(args.registry.repository.clone(), pattern, words, scope).remembering(facts);
     let stop = CancellationToken::new();
     let progress = {
         let console = console.clone();
