@@ -266,8 +266,10 @@ fn read_record(reader: &mut BufReader<&File>, begin: u64) -> io::Result<Option<(
 /// `manifest-1 sha256:… 512`
 fn read_line(line: &str) -> Option<(String, u32)> {
     let (key, length) = line.rsplit_once(' ')?;
-    let (_, digest) = key.split_once(' ')?;
+    let (kind, digest) = key.split_once(' ')?;
     let _checked: Digest = digest.parse().ok()?;
+    // Another mark in it is where a record begins that follows the rest of a damaged one.
+    kind.bytes().all(|byte| byte.is_ascii_graphic()).then_some(())?;
     Some((key.to_owned(), length.parse().ok()?))
 }
 

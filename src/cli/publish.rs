@@ -180,7 +180,7 @@ impl PublishArgs {
     }
 }
 
-fn choices(texts: &[String], words: &Words) -> Result<Vec<ArchChoice>, Refused> {
+pub(super) fn choices(texts: &[String], words: &Words) -> Result<Vec<ArchChoice>, Refused> {
     let texts = texts.iter().map(|text| text.trim()).filter(|text| !text.is_empty());
     texts.map(|text| words.choose(text).map_err(Refused::usage)).collect()
 }

@@ -168,7 +168,11 @@ mod tests {
             assert!(facts.memory().bytes <= MOST_BYTES);
         }
         facts.learn("k-1", &Digest::of(&[63]), fact);
-        assert_eq!(facts.memory().bytes, facts.memory().facts.len() * (LARGEST_FACT + OVERHEAD_BYTES));
+        let (bytes, count) = {
+            let memory = facts.memory();
+            (memory.bytes, memory.facts.len())
+        };
+        assert_eq!(bytes, count * (LARGEST_FACT + OVERHEAD_BYTES));
         assert!(facts.recall("k-1", &Digest::of(&[63])).await.is_some());
     }
 }
