@@ -30,7 +30,7 @@ const SEAL: usize = 16;
 /// never asked what [`Facts`] has in memory.
 pub trait Keeper: fmt::Debug + Send + Sync {
     /// What was kept about `digest`, if anything was.
-    fn recall<'a>(&'a self, kind: &'static str, digest: &'a Digest) -> BoxFuture<'a, Option<Vec<u8>>>;
+    fn recall<'a>(&'a self, kind: &'static str, digest: &'a Digest) -> BoxFuture<'a, Option<Bytes>>;
 
     /// Keeps something about `digest`, now or a little later.
     fn learn(&self, kind: &'static str, digest: &Digest, kept: Vec<u8>);
@@ -61,7 +61,7 @@ impl Facts {
             return Some(fact);
         }
         let kept = self.keeper.as_ref()?.recall(kind, digest).await?;
-        let fact = unsealed(kind, digest, kept)?;
+        let fact = unsealed(kind, digest, &kept)?;
         self.memory().insert(kind, digest, fact.clone());
         Some(fact)
     }
@@ -101,9 +101,9 @@ fn sealed(kind: &str, digest: &Digest, fact: &[u8]) -> Vec<u8> {
 }
 
 /// The fact, if it is what was sealed.
-fn unsealed(kind: &str, digest: &Digest, kept: Vec<u8>) -> Option<Bytes> {
+fn unsealed(kind: &str, digest: &Digest, kept: &Bytes) -> Option<Bytes> {
     let (found, fact) = kept.split_at_checked(SEAL)?;
-    (found == seal(kind, digest, fact).as_bytes()).then(|| Bytes::from(kept).slice(SEAL..))
+    (found == seal(kind, digest, fact).as_bytes()).then(|| kept.slice(SEAL..))
 }
 
 fn seal(kind: &str, digest: &Digest, fact: &[u8]) -> String {
@@ -120,9 +120,9 @@ mod tests {
     struct Shelf(Mutex<HashMap<(String, Digest), Vec<u8>>>);
 
     impl Keeper for Shelf {
-        fn recall<'a>(&'a self, kind: &'static str, digest: &'a Digest) -> BoxFuture<'a, Option<Vec<u8>>> {
+        fn recall<'a>(&'a self, kind: &'static str, digest: &'a Digest) -> BoxFuture<'a, Option<Bytes>> {
             let kept = self.0.lock().expect("a lock").get(&(kind.to_owned(), digest.clone())).cloned();
-            Box::pin(async move { kept })
+            Box::pin(async move { kept.map(Bytes::from) })
         }
 
         fn learn(&self, kind: &'static str, digest: &Digest, kept: Vec<u8>) {
@@ -148,12 +148,12 @@ mod tests {
         Facts::kept_by(shelf.clone()).learn("k-1", &one, Bytes::from_static(b"a fact"));
         let kept = shelf.recall("k-1", &one).await.expect("it is kept");
         for bit in 0..kept.len() * 8 {
-            let mut damaged = kept.clone();
+            let mut damaged = kept.to_vec();
             damaged[bit / 8] ^= 1 << (bit % 8);
             shelf.learn("k-1", &one, damaged);
             assert_eq!(Facts::kept_by(shelf.clone()).recall("k-1", &one).await, None, "bit {bit}");
         }
-        shelf.learn("k-1", &other, kept.clone());
+        shelf.learn("k-1", &other, kept.to_vec());
         assert_eq!(Facts::kept_by(shelf.clone()).recall("k-1", &other).await, None, "it is about another digest");
         shelf.learn("k-1", &one, kept[..SEAL - 1].to_vec());
         assert_eq!(Facts::kept_by(shelf).recall("k-1", &one).await, None, "cut off");
@@ -168,7 +168,11 @@ mod tests {
             assert!(facts.memory().bytes <= MOST_BYTES);
         }
         facts.learn("k-1", &Digest::of(&[63]), fact);
-        assert_eq!(facts.memory().bytes, facts.memory().facts.len() * (LARGEST_FACT + OVERHEAD_BYTES));
+        let (bytes, count) = {
+            let memory = facts.memory();
+            (memory.bytes, memory.facts.len())
+        };
+        assert_eq!(bytes, count * (LARGEST_FACT + OVERHEAD_BYTES));
         assert!(facts.recall("k-1", &Digest::of(&[63])).await.is_some());
     }
 }

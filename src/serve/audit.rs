@@ -18,6 +18,7 @@ use super::settings::{Event, Rule};
 use super::setup::Setup;
 use super::wake_now;
 use crate::audit::{self, Audited, Auditor, Scheme, Subject};
+use crate::look::Facts;
 use crate::model::text::{clean, with_causes};
 use crate::model::version::Problem;
 use crate::model::{ImageRow, ImageState, Job, Repository, Tag, Version};
@@ -57,7 +58,7 @@ async fn audit(app: &App, setup: &Setup, registry: &Registry, repository: &Repos
     let mut gone = app.store.found_tags(repository).await?;
     let mut versions = 0;
     for rule in setup.settings.rules_for(repository) {
-        let auditor = auditor(registry, rule, repository, app);
+        let auditor = auditor(registry, rule, repository, setup.facts().clone());
         let is_ours = |subject: &Subject| {
             setup.settings.rule_for(repository, &subject.tag).is_some_and(|serving| std::ptr::eq(serving, rule))
         };
@@ -71,7 +72,7 @@ async fn audit(app: &App, setup: &Setup, registry: &Registry, repository: &Repos
     Ok(versions)
 }
 
-fn auditor(registry: &Registry, rule: &Rule, repository: &Repository, app: &App) -> Auditor {
+fn auditor(registry: &Registry, rule: &Rule, repository: &Repository, facts: Facts) -> Auditor {
     let scheme = Scheme {
         repository: repository.clone(),
         pattern: rule.pattern.clone(),
@@ -79,7 +80,7 @@ fn auditor(registry: &Registry, rule: &Rule, repository: &Repository, app: &App)
         policy: rule.policy.clone(),
         only: None,
     };
-    Auditor::new(registry.clone(), scheme, app.facts.clone())
+    Auditor::new(registry.clone(), scheme, facts)
 }
 
 /// Looks at some plain tags and keeps what was found. What a job found in the meantime is newer and

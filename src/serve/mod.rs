@@ -6,6 +6,7 @@
 mod admin;
 mod audit;
 mod catalog;
+mod facts;
 mod gate;
 mod google;
 mod hooks;
@@ -31,7 +32,6 @@ use tokio::sync::{Mutex, Notify, Semaphore, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::look::Facts;
 use crate::model::{Repository, Tag};
 use crate::registry::RegistryError;
 use crate::store::{Store, StoreError, Trigger, Wake};
@@ -61,8 +61,6 @@ pub(crate) struct App {
     stop: CancellationToken,
     notices: mpsc::Sender<Notice>,
     live: Live,
-    /// What digests are, for audits.
-    facts: Facts,
     /// A permit for each byte of a body in memory.
     bodies: Arc<Semaphore>,
     /// When it was last tried whether something can be stored, and what came of it.
@@ -133,8 +131,8 @@ impl Service {
         let metrics = Metrics::new();
         let (listen, admin) = (bind(settings.listen)?, bind(settings.admin)?);
         let store = Store::open(&settings.database).await?;
-        let stop = CancellationToken::new();
-        let setup = RwLock::new(Arc::new(Setup::new(settings, &metrics, stop.clone())?));
+        let (stop, facts) = (CancellationToken::new(), facts::kept_in(&store));
+        let setup = RwLock::new(Arc::new(Setup::new(settings, &metrics, stop.clone(), facts)?));
         let (sender, notices) = notify::queue();
         let app = Arc::new(App {
             store,
@@ -144,7 +142,6 @@ impl Service {
             stop,
             notices: sender,
             live: Live::new(),
-            facts: Facts::default(),
             bodies: Arc::new(Semaphore::new(BODIES_BYTES)),
             readiness: Mutex::default(),
         });
@@ -235,7 +232,8 @@ impl Reloader {
     ///
     /// [`RegistryError::Settings`]: they cannot be used; the old ones stay.
     pub fn replace(&self, settings: Settings) -> Result<(), RegistryError> {
-        let setup = Arc::new(Setup::new(settings, &self.app.metrics, self.app.stop.clone())?);
+        let (stop, facts) = (self.app.stop.clone(), self.app.setup().facts().clone());
+        let setup = Arc::new(Setup::new(settings, &self.app.metrics, stop, facts)?);
         *self.app.setup.write().expect("no panic happens while it is held") = setup;
         // Kept for a scan that is not waiting just now.
         self.app.reloaded.notify_one();

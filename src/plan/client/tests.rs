@@ -100,7 +100,7 @@ fn podman_compares_letters_and_goes_down_the_variants_only() {
             ("linux/arm", &["linux/arm/v7"], None),
             ("linux/arm", &["linux/arm/v7", "linux/arm"], Some(1)),
             ("linux/amd64", &["linux/386"], None),
-            ("linux/amd64", &["linux/x86_64"], None),
+            ("linux/amd64", &["linux/x64"], None),
             ("linux/amd64", &["linux/amd64/v3"], None),
             ("linux/amd64/v3", &["linux/amd64"], Some(0)),
             ("linux/arm64", &["-", "linux/amd64"], Some(0)),
