@@ -9,7 +9,7 @@ use onetag::store::{Act, End, Entry, Hold, Store, StoredIndex, Trigger, Wake};
 use serde_json::{Value, json};
 
 /// Words and platforms, as Debian has them.
-pub const ARCHITECTURES: [(&str, &str); 10] = [
+pub(super) const ARCHITECTURES: [(&str, &str); 10] = [
     ("amd64", "linux/amd64"),
     ("i386", "linux/386"),
     ("armel", "linux/arm/v5"),
@@ -22,16 +22,16 @@ pub const ARCHITECTURES: [(&str, &str); 10] = [
     ("loong64", "linux/loong64"),
 ];
 
-pub fn repository(text: &str) -> Repository {
+pub(super) fn repository(text: &str) -> Repository {
     text.parse().expect("a repository")
 }
 
-pub fn digest(of: &str) -> String {
+pub(super) fn digest(of: &str) -> String {
     Digest::of(of.as_bytes()).to_string()
 }
 
 /// A version with these architectures, those named in a state of their own.
-pub fn version(tag: &str, words: &[&str], odd: &[(&str, ImageState)]) -> Version {
+pub(super) fn version(tag: &str, words: &[&str], odd: &[(&str, ImageState)]) -> Version {
     let state_of = |word: &str| odd.iter().find(|(odd, _)| *odd == word).map_or(ImageState::Ok, |(_, state)| *state);
     let known = ARCHITECTURES.iter().filter(|(word, _)| words.contains(word));
     let images: Vec<ImageRow> = known.map(|(word, platform)| image(tag, word, platform, state_of(word))).collect();
@@ -84,7 +84,7 @@ fn problem(image: &ImageRow) -> Option<Problem> {
 }
 
 /// Ends a run of a tag's job like this.
-pub async fn run(store: &Store, of: &Repository, tag: &str, trigger: Trigger, end: End, entry: Option<Entry>) {
+pub(super) async fn run(store: &Store, of: &Repository, tag: &str, trigger: Trigger, end: End, entry: Option<Entry>) {
     let tag: Tag = tag.parse().expect("a tag");
     let (quiet, longest) = (Duration::ZERO, Duration::ZERO);
     let wake = Wake { repository: of.clone(), tag, trigger, quiet, longest, hint: None, event_id: None };
@@ -94,7 +94,7 @@ pub async fn run(store: &Store, of: &Repository, tag: &str, trigger: Trigger, en
 }
 
 /// A publication of these architecture tags, each with what it stood for.
-pub fn pushed(before: Option<&str>, name: &str, images: &[(&str, &str)]) -> Entry {
+pub(super) fn pushed(before: Option<&str>, name: &str, images: &[(&str, &str)]) -> Entry {
     let inputs: BTreeMap<&str, Value> = images
         .iter()
         .map(|(tag, of)| (*tag, json!({ "digest": digest(of), "platform": "linux/amd64", "verdict": "verified" })))
@@ -114,13 +114,13 @@ pub fn pushed(before: Option<&str>, name: &str, images: &[(&str, &str)]) -> Entr
     }
 }
 
-pub fn held(code: &str, message: &str) -> Entry {
+pub(super) fn held(code: &str, message: &str) -> Entry {
     let reasons = json!([{ "code": code, "tag": null, "message": message, "weight": "hold" }]);
     Entry { act: Act::Held, new_digest: None, index: None, reasons, requests: 9, ..pushed(None, "", &[]) }
 }
 
 /// Ubuntu and Debian, as `multiarch` once had them, with everything that can go wrong.
-pub async fn collection(store: &Store) {
+pub(super) async fn collection(store: &Store) {
     let all: Vec<&str> = ARCHITECTURES.iter().map(|(word, _)| *word).collect();
     let old = ["amd64", "i386", "armel", "armhf", "arm64", "ppc64el"];
     let new = ["amd64", "armhf", "arm64", "ppc64el", "riscv64", "s390x"];

@@ -7,6 +7,7 @@ mod hostile;
 mod layout;
 mod live;
 mod reading;
+mod schema;
 
 use crate::support::Service;
 use crate::support::real::free_address;
