@@ -5,6 +5,7 @@
 //! HEAD. There is no judgement here: what is odd about an image is a fact among others.
 
 mod facts;
+mod read;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
@@ -13,17 +14,17 @@ use std::time::Instant;
 use futures_util::future::{try_join, try_join_all, try_join3};
 use tokio::sync::OnceCell;
 
-pub use facts::Facts;
+pub use facts::{Facts, Keeper};
+use read::Round;
 
 use crate::model::image::Content;
-use crate::model::text::clean;
 use crate::model::{
     ArchChoice, ArchTag, Descriptor, Digest, Found, Image, Index, Job, Last, Meaning, Observation, Pattern, Published,
     Repository, Seen, Tag, Unfit, Words,
 };
 use crate::plan::group;
 use crate::registry::{
-    Document, Manifest, Registry, RegistryError, attested, is_attestation, read_claim, read_manifest, read_published,
+    Document, Manifest, Registry, RegistryError, attested, is_attestation, read_manifest, read_published,
 };
 
 /// Which architecture tags are looked for.
@@ -62,6 +63,9 @@ pub struct Lookout {
     pattern: Pattern,
     words: Words,
     scope: Scope,
+    facts: Facts,
+    /// Whether to ask what a tag stands for before reading it, and to remember facts alone.
+    is_sparing: bool,
     listing: Mutex<Arc<Listing>>,
     learned: Mutex<Learned>,
 }
@@ -96,7 +100,54 @@ impl Default for Listing {
 impl Lookout {
     /// Looks at `repository`, whose tags are made by `pattern` of `words`.
     pub fn new(repository: Repository, pattern: Pattern, words: Words, scope: Scope) -> Lookout {
-        Lookout { repository, pattern, words, scope, listing: Mutex::default(), learned: Mutex::default() }
+        Lookout {
+            repository,
+            pattern,
+            words,
+            scope,
+            facts: Facts::default(),
+            is_sparing: false,
+            listing: Mutex::default(),
+            learned: Mutex::default(),
+        }
+    }
+
+    /// The same, but it goes by `facts` and adds to them.
+    #[must_use]
+    pub fn remembering(self, facts: Facts) -> Lookout {
+        Lookout { facts, ..self }
+    }
+
+    /// The same, but a tag costs a HEAD and only digests that nobody knows cost a GET, as suits who
+    /// looks at many tags once: registries count GETs.
+    #[must_use]
+    pub fn sparing(self) -> Lookout {
+        Lookout { is_sparing: true, ..self }
+    }
+
+    /// What is known about digests.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// How the repository's tags are made.
+    pub fn pattern(&self) -> &Pattern {
+        &self.pattern
+    }
+
+    /// The vocabulary of the repository's tags.
+    pub fn words(&self) -> &Words {
+        &self.words
+    }
+
+    /// Where it looks.
+    pub fn repository(&self) -> &Repository {
+        &self.repository
+    }
+
+    /// Which architecture tags it looks for.
+    pub fn scope(&self) -> &Scope {
+        &self.scope
     }
 
     /// Looks at everything that a decision about `job` needs.
@@ -106,6 +157,11 @@ impl Lookout {
     /// [`RegistryError`]: something could not be looked at. Only a registry's own word that a tag
     /// is missing makes it missing.
     pub async fn look(&self, registry: &Registry, job: &Job, known: &Known) -> Result<Seen, RegistryError> {
+        self.look_in(&Round::at(registry), job, known).await
+    }
+
+    async fn look_in(&self, round: &Round<'_>, job: &Job, known: &Known) -> Result<Seen, RegistryError> {
+        let registry = round.registry;
         let mut expected = self.expected(&job.tag);
         for tag in known.arch_tags().filter_map(|tag| self.pattern.read(tag, &self.words)) {
             if tag.version == job.tag && expected.iter().all(|expected| expected.tag != tag.tag) {
@@ -118,7 +174,7 @@ impl Lookout {
             }
             let listed = self.list(registry, &job.tag).await?.into_iter();
             let others = listed.filter(|listed| expected.iter().all(|expected| expected.tag != listed.tag));
-            try_join_all(others.map(|arch_tag| self.observe(registry, arch_tag))).await
+            try_join_all(others.map(|arch_tag| self.observe(round, arch_tag))).await
         };
         let published = async {
             // Where all images wait for the listing, this does, too: it costs no time, and the round
@@ -126,10 +182,10 @@ impl Lookout {
             if expected.is_empty() && self.scope.only.is_none() {
                 self.list(registry, &job.tag).await?;
             }
-            try_join_all(job.tags().map(|tag| self.published(registry, tag))).await
+            try_join_all(job.tags().map(|tag| self.published(round, tag))).await
         };
         let (mut observed, listed, published) = try_join3(
-            try_join_all(expected.iter().map(|arch_tag| self.observe(registry, arch_tag.clone()))),
+            try_join_all(expected.iter().map(|arch_tag| self.observe(round, arch_tag.clone()))),
             listed,
             published,
         )
@@ -214,14 +270,14 @@ impl Lookout {
         Ok(versions.get(version).cloned().unwrap_or_default())
     }
 
-    async fn observe(&self, registry: &Registry, arch_tag: ArchTag) -> Result<Observation, RegistryError> {
+    async fn observe(&self, round: &Round<'_>, arch_tag: ArchTag) -> Result<Observation, RegistryError> {
         if arch_tag.meaning == Meaning::Ambiguous {
             return Ok(Observation { arch_tag, digest: None, found: Found::Unfit(Unfit::AmbiguousWord) });
         }
         let tag = arch_tag.tag.clone();
         let seen = |digest, found| Ok(Observation { arch_tag, digest, found });
         if self.learned().tags.contains_key(&tag) {
-            let Some(digest) = self.resolve(registry, &tag).await? else {
+            let Some(digest) = self.resolve(round.registry, &tag).await? else {
                 return seen(None, Found::Missing);
             };
             let found = self.learned().found.get(&digest).cloned();
@@ -229,34 +285,35 @@ impl Lookout {
                 return seen(Some(digest), found);
             }
         }
-        let manifest = match registry.manifest(&self.repository, tag.as_str()).await {
+        let manifest = match self.manifest_of(round, &tag).await {
             Ok(Some(manifest)) => manifest,
             Ok(None) => return seen(None, Found::Missing),
             Err(error) => return seen(None, Found::Unfit(unfit_manifest(error)?)),
         };
-        let found = self.open(registry, &manifest).await?;
-        let mut learned = self.learned();
-        learned.tags.insert(tag, manifest.digest.clone());
-        if is_true_for_ever(&found) {
-            learned.found.insert(manifest.digest.clone(), found.clone());
+        let found = self.open(round, &manifest).await?;
+        if !self.is_sparing {
+            let mut learned = self.learned();
+            learned.tags.insert(tag, manifest.digest.clone());
+            if is_true_for_ever(&found) {
+                learned.found.insert(manifest.digest.clone(), found.clone());
+            }
         }
-        drop(learned);
         seen(Some(manifest.digest), found)
     }
 
     /// What a manifest under an architecture tag is: an image, or an index that holds just one.
-    async fn open(&self, registry: &Registry, manifest: &Manifest) -> Result<Found, RegistryError> {
+    async fn open(&self, round: &Round<'_>, manifest: &Manifest) -> Result<Found, RegistryError> {
         match read_manifest(manifest.content_type.as_deref(), &manifest.bytes) {
             Ok((media_type, Document::Image { config, has_foreign_layers })) => {
                 let descriptor = Descriptor::new(media_type, manifest.digest.clone(), manifest.bytes.len() as u64);
-                self.image(registry, descriptor, config, has_foreign_layers, Vec::new()).await
+                self.image(round, descriptor, config, has_foreign_layers, Vec::new()).await
             }
-            Ok((_, Document::Index { manifests })) => self.open_index(registry, manifests).await,
+            Ok((_, Document::Index { manifests })) => self.open_index(round, manifests).await,
             Err(unfit) => Ok(Found::Unfit(unfit)),
         }
     }
 
-    async fn open_index(&self, registry: &Registry, manifests: Vec<Descriptor>) -> Result<Found, RegistryError> {
+    async fn open_index(&self, round: &Round<'_>, manifests: Vec<Descriptor>) -> Result<Found, RegistryError> {
         let (attestations, images): (Vec<_>, Vec<_>) = manifests.into_iter().partition(is_attestation);
         let entry = match images.as_slice() {
             [] => return Ok(Found::Unfit(Unfit::NotAnImage("an index without an image".to_owned()))),
@@ -272,31 +329,24 @@ impl Lookout {
         let attestations: Vec<Descriptor> =
             attestations.into_iter().filter(|a| self.scope.attestations && about_it(a)).collect();
 
-        let child = registry.manifest(&self.repository, entry.digest.as_str());
-        let present = attestations.iter().map(|a| registry.resolve(&self.repository, a.digest.as_str()));
-        let (child, present) = match try_join(child, try_join_all(present)).await {
+        let present = attestations.iter().map(|a| self.is_there(round, &a.digest));
+        let (child, present) = match try_join(self.child(round, &entry.digest), try_join_all(present)).await {
             Ok(both) => both,
             Err(error) => return Ok(Found::Unfit(unfit_manifest(error)?)),
         };
-        if let Some((lost, _)) = attestations.iter().zip(&present).find(|(_, present)| present.is_none()) {
+        if let Some((lost, _)) = attestations.iter().zip(present).find(|(_, is_there)| !is_there) {
             return Ok(Found::Unfit(Unfit::AttestationMissing(lost.digest.clone())));
         }
         let Some(child) = child else {
             return Ok(Found::Unfit(Unfit::ContentMissing(format!("its image {}", entry.digest.short()))));
         };
-        let size = child.bytes.len() as u64;
-        match read_manifest(child.content_type.as_deref(), &child.bytes) {
-            Ok((media_type, _)) if media_type != entry.media_type => {
-                let what = format!("the index calls its image `{}`, the image itself `{media_type}`", entry.media_type);
-                Ok(Found::Unfit(Unfit::AmbiguousManifest(clean(&what, 250))))
-            }
-            Ok(_) if size != entry.size => Ok(Found::Unfit(Unfit::SizeMismatch { expected: entry.size, found: size })),
-            Ok((media_type, Document::Image { config, has_foreign_layers })) => {
-                let mut descriptor = Descriptor::new(media_type, entry.digest.clone(), size);
+        match read::as_described(entry, &child) {
+            Ok(Document::Image { config, has_foreign_layers }) => {
+                let mut descriptor = Descriptor::new(entry.media_type.clone(), entry.digest.clone(), entry.size);
                 descriptor.annotations = entry.annotations.clone();
-                self.image(registry, descriptor, config, has_foreign_layers, attestations).await
+                self.image(round, descriptor, config, has_foreign_layers, attestations).await
             }
-            Ok((_, Document::Index { .. })) => {
+            Ok(Document::Index { .. }) => {
                 Ok(Found::Unfit(Unfit::UnsupportedMediaType("an index that holds another index".to_owned())))
             }
             Err(unfit) => Ok(Found::Unfit(unfit)),
@@ -305,26 +355,22 @@ impl Lookout {
 
     async fn image(
         &self,
-        registry: &Registry,
+        round: &Round<'_>,
         manifest: Descriptor,
         config: Box<Descriptor>,
         has_foreign_layers: bool,
         attestations: Vec<Descriptor>,
     ) -> Result<Found, RegistryError> {
-        let claim = match registry.config(&self.repository, &config).await? {
-            None => return Ok(Found::Unfit(Unfit::ContentMissing("its config".to_owned()))),
-            Some(bytes) => bytes.and_then(|bytes| read_claim(&bytes)),
-        };
-        Ok(match claim {
+        Ok(match self.claim(round, &config).await? {
             Ok(claim) => Found::Image(Box::new(Image { manifest, claim, attestations, has_foreign_layers })),
             Err(unfit) => Found::Unfit(unfit),
         })
     }
 
-    async fn published(&self, registry: &Registry, tag: &Tag) -> Result<Option<(Tag, Published)>, RegistryError> {
+    async fn published(&self, round: &Round<'_>, tag: &Tag) -> Result<Option<(Tag, Published)>, RegistryError> {
         let published = |digest, content| Ok(Some((tag.clone(), Published { digest, content })));
         if self.learned().tags.contains_key(tag) {
-            let Some(digest) = self.resolve(registry, tag).await? else {
+            let Some(digest) = self.resolve(round.registry, tag).await? else {
                 return Ok(None);
             };
             let content = self.learned().content.get(&digest).cloned();
@@ -332,14 +378,15 @@ impl Lookout {
                 return published(digest, content);
             }
         }
-        let Some(manifest) = registry.manifest(&self.repository, tag.as_str()).await? else {
+        let Some(manifest) = self.manifest_of(round, tag).await? else {
             return Ok(None);
         };
         let content = read_published(manifest.content_type.as_deref(), &manifest.bytes);
-        let mut learned = self.learned();
-        learned.tags.insert(tag.clone(), manifest.digest.clone());
-        learned.content.insert(manifest.digest.clone(), content.clone());
-        drop(learned);
+        if !self.is_sparing {
+            let mut learned = self.learned();
+            learned.tags.insert(tag.clone(), manifest.digest.clone());
+            learned.content.insert(manifest.digest.clone(), content.clone());
+        }
         published(manifest.digest, content)
     }
 

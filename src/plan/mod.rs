@@ -3,6 +3,7 @@
 //! A plan cannot fail. An image that cannot be used is a [`Reason`], not an error, and one reason
 //! that holds leaves whatever is published as it is.
 
+pub mod client;
 pub mod group;
 pub mod policy;
 pub mod reason;

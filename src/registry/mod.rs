@@ -41,7 +41,7 @@ pub use pace::{Observed, Observer, Rate, Shared, Together};
 use send::{Answer, Call, Follow, Wire, is_immutable};
 pub use url::is_public;
 use wire::{ACCEPT_MANIFESTS, read_refusal};
-pub use wire::{Document, attested, is_attestation, read_claim, read_manifest, read_published};
+pub use wire::{Document, attested, is_attestation, read_claim, read_manifest, read_published, read_served};
 
 /// The most bytes read of a manifest or index; registries take no larger ones.
 const LARGEST_MANIFEST: u64 = 4 * 1024 * 1024;

@@ -13,7 +13,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::model::{Host, Repository};
 use crate::registry::{Observed, Observer};
-use crate::store::{Counts, End, Entry};
+use crate::store::{Counts, End, Entry, Overview};
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Delivery {
@@ -42,6 +42,17 @@ struct OfRepository {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OfState {
+    repository: String,
+    state: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OfCode {
+    code: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Request {
     registry: String,
     status: u16,
@@ -62,6 +73,9 @@ pub(super) struct Metrics {
     waited: Family<OfRegistry, Counter<f64, std::sync::atomic::AtomicU64>>,
     scan_failures: Family<OfRegistry, Counter>,
     catalogs: Family<OfRegistry, Gauge>,
+    audit_failures: Family<OfRegistry, Counter>,
+    problems: Family<OfCode, Counter>,
+    versions: Family<OfState, Gauge>,
     notices: Family<Outcome, Counter>,
     panics: Counter,
     reload_failures: Counter,
@@ -94,6 +108,9 @@ impl Metrics {
             waited: Family::default(),
             scan_failures: Family::default(),
             catalogs: Family::default(),
+            audit_failures: Family::default(),
+            problems: Family::default(),
+            versions: Family::default(),
             notices: Family::default(),
             panics: Counter::default(),
             reload_failures: Counter::default(),
@@ -131,6 +148,9 @@ impl Metrics {
         );
         let catalogs = "Whether registries list their repositories for rules with wildcards: 1 or 0";
         to.register("catalog_listed", catalogs, self.catalogs.clone());
+        to.register("audit_failures", "Audits that came to no end", self.audit_failures.clone());
+        to.register("problems_found", "New problems that audits found, by code", self.problems.clone());
+        to.register("versions", "Plain tags by how they were last found", self.versions.clone());
         to.register("notices", "Notices sent onwards by outcome", self.notices.clone());
         to.register("panics", "Jobs that panicked", self.panics.clone());
         to.register("reload_failures", "Reloads refused because of the file", self.reload_failures.clone());
@@ -208,6 +228,14 @@ impl Metrics {
         self.catalogs.get_or_create(&OfRegistry { registry: host.to_string() }).set(i64::from(is_listed));
     }
 
+    pub(super) fn audit_failed(&self, host: &Host) {
+        self.audit_failures.get_or_create(&OfRegistry { registry: host.to_string() }).inc();
+    }
+
+    pub(super) fn problem_found(&self, code: &str) {
+        self.problems.get_or_create(&OfCode { code: code.to_owned() }).inc();
+    }
+
     /// These repositories are to be scanned, and no others.
     pub(super) fn watched(&self, repositories: &BTreeSet<Repository>) {
         let mut scanned = self.scanned.lock().expect("no panic happens while it is held");
@@ -244,7 +272,12 @@ impl Metrics {
     }
 
     /// All of it as text, with the store's counts as they are now.
-    pub(super) fn text(&self, counts: &Counts) -> String {
+    pub(super) fn text(&self, counts: &Counts, overview: &[Overview]) -> String {
+        self.versions.clear();
+        for (overview, (state, count)) in overview.iter().flat_map(|it| it.tally.states.iter().map(move |s| (it, s))) {
+            let labels = OfState { repository: overview.repository.to_string(), state: state.clone() };
+            self.versions.get_or_create(&labels).set(i64::try_from(*count).unwrap_or(i64::MAX));
+        }
         let set = |gauge: &Gauge, count: u64| gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
         set(&self.waiting, counts.waiting);
         set(&self.running, counts.running);

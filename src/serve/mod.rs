@@ -4,12 +4,16 @@
 //! and recovery are the same path.
 
 mod admin;
+mod audit;
 mod catalog;
+mod facts;
 mod gate;
 mod google;
 mod hooks;
+mod live;
 mod metrics;
 mod notify;
+mod page;
 mod places;
 mod scan;
 pub mod settings;
@@ -33,6 +37,7 @@ use tokio_util::sync::CancellationToken;
 use crate::model::{Repository, Tag};
 use crate::registry::RegistryError;
 use crate::store::{Store, StoreError, Trigger, Wake};
+use live::Live;
 use metrics::Metrics;
 use notify::Notice;
 use places::Places;
@@ -62,6 +67,7 @@ pub(crate) struct App {
     notices: mpsc::Sender<Notice>,
     /// The bytes of bodies in memory.
     bodies: Shares,
+    live: Live,
     /// When it was last tried whether something can be stored, and what came of it.
     readiness: Mutex<Option<(Instant, Result<(), StoreError>)>>,
 }
@@ -130,9 +136,9 @@ impl Service {
         let metrics = Metrics::new();
         let (listen, admin) = (bind(settings.listen)?, bind(settings.admin)?);
         let store = Store::open(&settings.database).await?;
-        let stop = CancellationToken::new();
         let lease = settings.lease;
-        let setup = RwLock::new(Arc::new(Setup::new(settings, &metrics, &store, stop.clone())?));
+        let (stop, facts) = (CancellationToken::new(), facts::kept_in(&store));
+        let setup = RwLock::new(Arc::new(Setup::new(settings, &metrics, &store, stop.clone(), facts)?));
         let (sender, notices) = notify::queue();
         let app = Arc::new(App {
             store,
@@ -143,6 +149,7 @@ impl Service {
             stop,
             notices: sender,
             bodies: Shares::new(BODIES_BYTES, BODIES_BYTES / 2),
+            live: Live::new(),
             readiness: Mutex::default(),
         });
         Ok(Service { app, notices, listen, admin })
@@ -195,6 +202,7 @@ impl Service {
         };
         tracing::info!("Stopping");
         stop.cancel();
+        app.live.end();
         handles.iter().for_each(|handle| handle.graceful_shutdown(Some(Duration::from_secs(5))));
         let ended = async {
             if broken.is_none() {
@@ -232,7 +240,8 @@ impl Reloader {
     ///
     /// [`RegistryError::Settings`]: they cannot be used; the old ones stay.
     pub fn replace(&self, settings: Settings) -> Result<(), RegistryError> {
-        let setup = Arc::new(Setup::new(settings, &self.app.metrics, &self.app.store, self.app.stop.clone())?);
+        let (stop, facts) = (self.app.stop.clone(), self.app.setup().facts().clone());
+        let setup = Arc::new(Setup::new(settings, &self.app.metrics, &self.app.store, stop, facts)?);
         *self.app.setup.write().expect("no panic happens while it is held") = setup;
         // Kept for a scan that is not waiting just now.
         self.app.reloaded.notify_one();

@@ -2,7 +2,8 @@
 //!
 //! Webhooks are a hint and never the truth: senders lose them, and some registries have none. On
 //! start and then regularly, every repository's tags are listed and each plain tag is woken like
-//! by a webhook; a tag that is right costs a HEAD for each of its images and no write.
+//! by a webhook; a tag that is right costs a HEAD for each of its images and no write. Audits are due
+//! in the same way, and more rarely.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,11 +13,10 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::App;
 use super::catalog::{self, Catalogs};
 use super::settings::Rule;
 use super::setup::Setup;
-use super::together;
+use super::{App, audit, together};
 use crate::model::{Host, Repository, Tag};
 use crate::publish::Publisher;
 use crate::store::{Trigger, Turn, Wake};
@@ -24,6 +24,8 @@ use crate::store::{Trigger, Turn, Wake};
 /// How long to wait before looking again which scans are due.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// How long the first audit lets the first scan and its jobs go ahead.
+const FIRST_AUDIT: Duration = Duration::from_secs(30);
 /// However many scans and pushes follow, a plain tag is looked at this long after the first.
 const LONGEST_QUIET: Duration = Duration::from_secs(60);
 /// How long a process is left to scan a repository before another does it.
@@ -36,6 +38,8 @@ enum Target {
     Catalog(Host),
     /// A repository's list of tags.
     Repository(Repository),
+    /// How everything in a repository stands.
+    Audit(Repository),
 }
 
 /// Looks at every target when it is due, until told to stop.
@@ -50,7 +54,8 @@ pub(super) async fn run(app: Arc<App>, stop: CancellationToken) {
         due.retain(|target, _| polls.contains_key(target));
         for (target, poll) in polls {
             let now = Instant::now();
-            if due.get(&target).is_some_and(|due| *due > now) {
+            let first = if matches!(target, Target::Audit(_)) { poll.min(FIRST_AUDIT) } else { Duration::ZERO };
+            if *due.entry(target.clone()).or_insert(now + first) > now {
                 continue;
             }
             due.insert(target.clone(), now + jittered(poll));
@@ -58,6 +63,7 @@ pub(super) async fn run(app: Arc<App>, stop: CancellationToken) {
             // Each on its own, and one at a time: a registry that hangs holds up nobody else's scan.
             under_way.entry(target.clone()).or_insert_with(|| match target {
                 Target::Repository(repository) => tokio::spawn(scan(app, setup, repository, poll)),
+                Target::Audit(repository) => tokio::spawn(audited(app, setup, repository, poll)),
                 Target::Catalog(host) => tokio::spawn(async move {
                     catalogs.read(&app, &setup, &host).await;
                     found.notify_one();
@@ -86,12 +92,14 @@ async fn polls(app: &App, setup: &Setup, catalogs: &Catalogs) -> BTreeMap<Target
     repositories.extend(catalogs.repositories(&setup.settings));
     app.metrics.watched(&repositories);
     let poll = |repository: Repository| {
-        let poll = setup.settings.rules_for(&repository).map(|rule| rule.poll).min()?;
-        Some((Target::Repository(repository), poll))
+        let rules = setup.settings.rules_for(&repository);
+        let (poll, audit) = (rules.clone().map(|rule| rule.poll).min(), rules.map(|rule| rule.audit).min());
+        [(Target::Repository(repository.clone()), poll), (Target::Audit(repository), audit)]
     };
+    let repositories = repositories.into_iter().flat_map(poll).filter_map(|(target, poll)| Some((target, poll?)));
     let lists = catalog::polls(&setup.settings).into_iter().filter(|(host, _)| !catalogs.rests(host));
     let lists = lists.map(|(host, poll)| (Target::Catalog(host), poll));
-    repositories.into_iter().filter_map(poll).chain(lists).collect()
+    repositories.chain(lists).collect()
 }
 
 /// The repositories that rules name, and those that deliveries named for rules with wildcards.
@@ -106,10 +114,20 @@ async fn repositories(app: &App, setup: &Setup) -> BTreeSet<Repository> {
     repositories
 }
 
+/// Audits a repository, if no other process does.
+async fn audited(app: Arc<App>, setup: Arc<Setup>, repository: Repository, poll: Duration) {
+    let name = together::work_on(&setup.settings, &repository);
+    match app.store.take_turn("audit", &name, poll.mul_f64(0.8)).await {
+        Ok(Turn::Mine) => audit::run(app, setup, repository).await,
+        Ok(Turn::Others(_)) => {}
+        Err(error) => tracing::error!("`{repository}` is not audited: {error}"),
+    }
+}
+
 /// Scans a repository, if no other process does.
 #[tracing::instrument(skip_all, fields(%repository))]
 async fn scan(app: Arc<App>, setup: Arc<Setup>, repository: Repository, poll: Duration) {
-    let name = together::scan_of(&setup.settings, &repository);
+    let name = together::work_on(&setup.settings, &repository);
     match app.store.take_turn("scan", &name, poll.min(LONGEST_SCAN)).await {
         Ok(Turn::Mine) => {}
         Ok(Turn::Others(done_ago)) => {

@@ -32,6 +32,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Where the page, the API and the metrics are.
     pub admin: SocketAddr,
+    /// Names under which operators reach them, beside addresses and `localhost`.
+    pub admin_hosts: Vec<String>,
     /// What a request must show that changes something. Without it nothing can be changed there.
     pub admin_token: Option<SecretString>,
     /// What must outlive a restart: `sqlite://onetag.db`, or a PostgreSQL server's for several
@@ -83,6 +85,8 @@ pub struct Rule {
     pub quiet: Duration,
     /// How often tags are looked at that nobody told of.
     pub poll: Duration,
+    /// How often everything is audited.
+    pub audit: Duration,
 }
 
 /// Somebody who may tell of pushes, at `/hooks/<name>`.
@@ -167,6 +171,8 @@ pub enum Event {
     Held,
     /// A plain tag that was held is as it should be again.
     Recovered,
+    /// An audit found something wrong that was not known.
+    Problem,
 }
 
 impl Event {
@@ -176,6 +182,7 @@ impl Event {
             Event::Published => "published",
             Event::Held => "held",
             Event::Recovered => "recovered",
+            Event::Problem => "problem",
         }
     }
 }
@@ -282,10 +289,11 @@ impl Hook {
 
 impl PartialEq for Settings {
     fn eq(&self, other: &Settings) -> bool {
-        let Settings { listen, admin, admin_token, database, lease, journal_days, registries, rules, hooks, notify } =
-            self;
+        let Settings { listen, admin, admin_hosts, admin_token, .. } = self;
+        let Settings { database, lease, journal_days, registries, rules, hooks, notify, .. } = self;
         *listen == other.listen
             && *admin == other.admin
+            && *admin_hosts == other.admin_hosts
             && same(admin_token.as_slice(), other.admin_token.as_slice())
             && *database == other.database
             && *lease == other.lease

@@ -11,7 +11,7 @@ use super::gate::{Gate, Keyrings};
 use super::metrics::Metrics;
 use super::settings::{Hook, Rule, Settings};
 use super::together;
-use crate::look::Lookout;
+use crate::look::{Facts, Lookout};
 use crate::model::{Host, Repository, Tag};
 use crate::publish::{Options, Publisher};
 use crate::registry::{Registry, RegistryError};
@@ -35,6 +35,8 @@ pub(super) struct Setup {
     publishers: Mutex<HashMap<(usize, Repository), Arc<Publisher>>>,
     /// What ends looking and waiting.
     stop: CancellationToken,
+    /// What is known about digests, whatever the setup.
+    facts: Facts,
 }
 
 impl Setup {
@@ -45,6 +47,7 @@ impl Setup {
         metrics: &Metrics,
         store: &Store,
         stop: CancellationToken,
+        facts: Facts,
     ) -> Result<Setup, RegistryError> {
         let clients = settings.registries.iter().map(|registry| {
             let mut client = registry.client.clone();
@@ -60,7 +63,7 @@ impl Setup {
             (hook.name.clone(), Door { gate, hook: hook.clone() })
         };
         let doors = settings.hooks.iter().map(door).collect();
-        Ok(Setup { settings, doors, registries, publishers: Mutex::default(), stop })
+        Ok(Setup { settings, doors, registries, publishers: Mutex::default(), stop, facts })
     }
 
     /// The hook of this name.
@@ -72,6 +75,11 @@ impl Setup {
         self.registries.get(host)
     }
 
+    /// What is known about digests.
+    pub(super) fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
     /// The rule by which a plain tag is published, and what publishes it; none if no rule does.
     pub(super) fn publisher(&self, repository: &Repository, tag: &Tag) -> Option<(&Rule, Arc<Publisher>)> {
         let rule = self.settings.rule_for(repository, tag)?;
@@ -81,7 +89,8 @@ impl Setup {
             return Some((rule, known.clone()));
         }
         let registry = self.registry(repository.host())?.clone();
-        let lookout = Lookout::new(repository.clone(), rule.pattern.clone(), rule.words.clone(), rule.scope());
+        let lookout = Lookout::new(repository.clone(), rule.pattern.clone(), rule.words.clone(), rule.scope())
+            .remembering(self.facts.clone());
         let publisher = Arc::new(Publisher {
             registry,
             lookout,

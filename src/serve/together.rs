@@ -77,9 +77,9 @@ pub(super) async fn run(app: Arc<App>, stop: CancellationToken) {
     }
 }
 
-/// Under which name a repository is scanned by one process for all: those with other rules for it,
-/// as while settings are being changed, do it for themselves.
-pub(super) fn scan_of(settings: &Settings, repository: &Repository) -> String {
+/// Under which name one process works on a repository for all: those with other rules for it, as while
+/// settings are being changed, do it for themselves.
+pub(super) fn work_on(settings: &Settings, repository: &Repository) -> String {
     let mut hasher = DefaultHasher::new();
     for rule in settings.rules_for(repository) {
         format!("{rule:?}").hash(&mut hasher);

@@ -17,8 +17,8 @@ use futures_util::FutureExt as _;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::App;
 use super::setup::Setup;
+use super::{App, audit};
 use crate::model::{Host, Last};
 use crate::plan::Weight;
 use crate::publish::{Action, Known};
@@ -135,12 +135,17 @@ async fn work(app: &App, claimed: &Claimed) {
     app.metrics.job_ended(&end, entry.as_ref());
     let notices = news::notices(claimed, before.was_held, &end, entry.as_ref(), SystemTime::now());
     let is_published = entry.as_ref().is_some_and(|entry| entry.act == Act::Pushed);
+    let is_news = entry.is_some() || claimed.trigger == Trigger::Request;
+    let state = news::state(&end);
     match app.store.finish(claimed, end, entry).await {
         Ok(true) => {
             if is_published {
                 app.metrics.published_after(claimed.first_woken_ago());
             }
             app.tell(notices);
+            if is_news {
+                app.live.tell(&claimed.repository, claimed.tag.as_str(), Some(state));
+            }
         }
         Ok(false) => tracing::warn!("The lease of `{}` was lost before its end was written down", claimed.tag),
         Err(error) => tracing::error!("The end of `{}` could not be written down: {error}", claimed.tag),
@@ -215,6 +220,7 @@ async fn publish(app: &App, setup: &Setup, claimed: &Claimed, before: &Before) -
     let result = publisher.publish(&registry, &job, &known).await;
     let (end, entry) = match result {
         Ok(outcome) => {
+            audit::keep(app, &publisher, &job, &outcome).await;
             let quiet = rule.quiet.saturating_sub(claimed.last_woken_ago());
             let ended = decided(before, quiet, &known, &outcome, registry.requests());
             if known.frozen.is_some() && outcome.action == Action::Pushed {

@@ -41,6 +41,8 @@ pub enum Trigger {
     Scan,
     /// A person.
     Request,
+    /// An audit found something that can be put right.
+    Audit,
 }
 
 impl fmt::Display for Trigger {
@@ -49,6 +51,7 @@ impl fmt::Display for Trigger {
             Trigger::Hook(name) => write!(f, "hook:{name}"),
             Trigger::Scan => f.write_str("scan"),
             Trigger::Request => f.write_str("request"),
+            Trigger::Audit => f.write_str("audit"),
         }
     }
 }
@@ -187,6 +190,22 @@ pub enum TroubleKind {
     Held,
     /// [`End::Parked`].
     Parked,
+}
+
+impl TroubleKind {
+    /// Every kind.
+    pub const ALL: [TroubleKind; 4] =
+        [TroubleKind::Waiting, TroubleKind::Failing, TroubleKind::Held, TroubleKind::Parked];
+
+    /// The kind's stable code.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            TroubleKind::Waiting => "waiting",
+            TroubleKind::Failing => "failing",
+            TroubleKind::Held => "held",
+            TroubleKind::Parked => "parked",
+        }
+    }
 }
 
 /// How many there are of what.

@@ -16,6 +16,7 @@ mod postgres;
 mod rows;
 mod sqlite;
 mod together;
+mod versions;
 
 use std::sync::Arc;
 
@@ -26,6 +27,7 @@ pub use error::StoreError;
 pub use inbox::{Claimed, Counts, End, JobView, List, Quarantined, Trigger, Trouble, TroubleKind, Wake};
 pub use journal::{Act, Entry, Held, Hold, Recorded, StoredIndex};
 pub use together::{Slice, Turn, Turns};
+pub use versions::{Architecture, Difference, Filter, Found, InvalidPlace, Listed, Overview, Place, Standing, Tally};
 
 /// A handle on the database; clones share it.
 #[derive(Clone, Debug)]

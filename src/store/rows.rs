@@ -13,7 +13,8 @@ use sqlx::sqlite::SqliteRow;
 
 use super::inbox::{Claimed, JobView, Quarantined, Trigger, Trouble, TroubleKind};
 use super::journal::{Act, Held, Hold, Recorded, StoredIndex};
-use crate::model::{Digest, Tag};
+use super::versions::{Architecture, Found, Listed, Overview, Place, Tally};
+use crate::model::{Digest, Repository, Tag};
 
 /// A row of any engine, by the names of its columns. Null is none.
 pub(super) trait Columns {
@@ -90,6 +91,7 @@ fn trigger(row: &impl Columns) -> sqlx::Result<Trigger> {
         (_, Some(name)) => Ok(Trigger::Hook(name.to_owned())),
         ("scan", _) => Ok(Trigger::Scan),
         ("request", _) => Ok(Trigger::Request),
+        ("audit", _) => Ok(Trigger::Audit),
         _ => Err(odd("cause", text)),
     }
 }
@@ -126,20 +128,9 @@ pub(super) fn claimed(row: &impl Columns) -> sqlx::Result<Claimed> {
     })
 }
 
-/// The code of a kind of trouble, as the file has it.
-pub(super) fn trouble_code(kind: TroubleKind) -> &'static str {
-    match kind {
-        TroubleKind::Waiting => "waiting",
-        TroubleKind::Failing => "failing",
-        TroubleKind::Held => "held",
-        TroubleKind::Parked => "parked",
-    }
-}
-
 fn trouble(row: &impl Columns) -> sqlx::Result<Option<Trouble>> {
     let Some(code) = row.text("trouble")? else { return Ok(None) };
-    let kinds = [TroubleKind::Waiting, TroubleKind::Failing, TroubleKind::Held, TroubleKind::Parked];
-    let kind = kinds.into_iter().find(|kind| trouble_code(*kind) == code).ok_or_else(|| odd("trouble", code))?;
+    let kind = TroubleKind::ALL.into_iter().find(|kind| kind.as_str() == code).ok_or_else(|| odd("trouble", code))?;
     Ok(Some(Trouble { kind, reason: some(row, "reason")?.to_owned(), since_ms: counted(row, "troubled_at")? }))
 }
 
@@ -206,4 +197,53 @@ pub(super) fn held(row: &impl Columns) -> sqlx::Result<Held> {
 
 pub(super) fn fact(row: &impl Columns) -> sqlx::Result<(Digest, Vec<u8>)> {
     Ok((parsed(row, "digest")?, row.bytes("value")?))
+}
+
+/// A row of the list, and whether a person holds the tag.
+pub(super) fn listed(row: &impl Columns) -> sqlx::Result<(Listed, bool)> {
+    let tag: Tag = parsed(row, "tag")?;
+    let found = match row.text("body")? {
+        None => None,
+        Some(body) => Some(Found {
+            version: serde_json::from_str(body).map_err(|_| odd("body", body))?,
+            since_ms: counted(row, "since")?,
+            checked_at_ms: counted(row, "checked_at")?,
+        }),
+    };
+    let trouble = trouble(row)?;
+    let place = Place { rank: counted(row, "rank")?, tag: tag.clone() };
+    let is_held = row.number("held_at")?.is_some();
+    Ok((Listed { tag, found, trouble, hold: None, place }, is_held))
+}
+
+pub(super) fn add_to_tally(tally: &mut Tally, row: &impl Columns) -> sqlx::Result<()> {
+    let versions = count(row, "versions")?;
+    let rank = counted(row, "rank")?;
+    tally.versions += versions;
+    tally.stopped += if rank == 0 { versions } else { 0 };
+    tally.attention += if rank < 2 { versions } else { 0 };
+    for column in ["state", "trouble"] {
+        if let Some(state) = row.text(column)? {
+            *tally.states.entry(state.to_owned()).or_default() += versions;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn add_to_overview(overviews: &mut BTreeMap<String, Overview>, row: &impl Columns) -> sqlx::Result<()> {
+    let name = some(row, "repository")?.to_owned();
+    let repository: Repository = parsed(row, "repository")?;
+    let empty = || Overview { repository, tally: Tally::default(), checked_at_ms: None };
+    let overview = overviews.entry(name).or_insert_with(empty);
+    add_to_tally(&mut overview.tally, row)?;
+    overview.checked_at_ms = overview.checked_at_ms.max(row.number("checked_at")?);
+    Ok(())
+}
+
+pub(super) fn architecture(row: &impl Columns) -> sqlx::Result<Architecture> {
+    Ok(Architecture {
+        name: some(row, "arch")?.to_owned(),
+        platform: row.text("platform")?.map(str::to_owned),
+        versions: count(row, "versions")?,
+    })
 }

@@ -2,6 +2,7 @@
 
 #![recursion_limit = "256"]
 
+mod audit;
 mod auth;
 mod cli;
 mod config;
@@ -13,6 +14,7 @@ mod images;
 mod listing;
 mod logins;
 mod network;
+mod page;
 mod publish;
 mod real;
 mod replicas;

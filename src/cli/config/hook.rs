@@ -41,7 +41,7 @@ const FORMATS: [&str; 17] = [
 const TOKEN_KEYS: [&str; 4] = ["audience", "email", "keys_file", "keys_url"];
 
 /// Everything that can be told.
-const EVENTS: [Event; 3] = [Event::Published, Event::Held, Event::Recovered];
+const EVENTS: [Event; 4] = [Event::Published, Event::Held, Event::Recovered, Event::Problem];
 
 /// How a sender can show that it is genuine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

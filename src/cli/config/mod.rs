@@ -143,6 +143,7 @@ fn read(top: &Section<'_>, reader: Reader<'_>, place: &Place<'_>, notes: &Notes<
     Some(Settings {
         listen: listen?,
         admin: admin?,
+        admin_hosts: top.key("admin_hosts").map(admin_hosts).unwrap_or_default(),
         admin_token,
         database: database?,
         lease: lease?,
@@ -206,6 +207,22 @@ fn addresses(top: &Section<'_>) -> (Option<SocketAddr>, Option<SocketAddr>) {
         value.problem(format!("`listen` and `admin` would share port {}: expected two ports", listen.port()));
     }
     (listen, admin)
+}
+
+/// Names without a port, as browsers send them.
+fn admin_hosts(value: Value<'_>) -> Vec<String> {
+    let host = |item: Value<'_>| {
+        let text = item.text("a host's name")?;
+        let is_name = !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-'));
+        if !is_name {
+            let found = clean(text, 60);
+            item.problem(format!(
+                "`{found}` is no host's name: expected one without scheme and port, `onetag.example.com`"
+            ));
+        }
+        is_name.then(|| text.to_owned())
+    };
+    value.items("a list of names").into_iter().filter_map(host).collect()
 }
 
 /// The address itself, or a table with the address and its password.

@@ -19,6 +19,8 @@ const HOUR: Duration = Duration::from_secs(3600);
 const QUIET: Duration = Duration::from_secs(2);
 /// How often tags are looked at that nobody told of, unless the file says otherwise.
 const POLL: Duration = Duration::from_secs(600);
+/// How often everything is audited, unless the file says otherwise.
+const AUDIT: Duration = Duration::from_secs(6 * 3600);
 
 /// Reads one section with its defaults.
 pub(super) fn read(section: &Section<'_>) -> Option<Rule> {
@@ -30,7 +32,9 @@ pub(super) fn read(section: &Section<'_>) -> Option<Rule> {
     let policy = policy(section, &words);
     let also = section.key("also").map(also).unwrap_or_default();
     let (quiet, poll) = pace(section);
-    let rule = Rule { host: host?, name: name?, pattern, words, versions, policy, also, quiet, poll };
+    let audit = section.key("audit").and_then(|value| value.duration(Duration::from_secs(1)..=31 * 24 * HOUR));
+    let audit = audit.unwrap_or(AUDIT);
+    let rule = Rule { host: host?, name: name?, pattern, words, versions, policy, also, quiet, poll, audit };
     check_tags(section, &rule);
     Some(rule)
 }

@@ -22,6 +22,7 @@ pub(super) const TOP: Kind = Kind {
     keys: &[
         ("listen", r#""0.0.0.0:8470""#),
         ("admin", r#""127.0.0.1:8471""#),
+        ("admin_hosts", r#"["onetag.example.com"]"#),
         ("admin_token", r#"{ env = "ADMIN_TOKEN" }"#),
         ("database", r#""sqlite://onetag.db""#),
         ("lease", r#""2m""#),
@@ -80,6 +81,7 @@ pub(super) const REPOSITORY: Kind = Kind {
         ("annotations", r#"{ "org.opencontainers.image.vendor" = "Acme" }"#),
         ("quiet", r#""2s""#),
         ("poll", r#""10m""#),
+        ("audit", r#""6h""#),
     ],
 };
 

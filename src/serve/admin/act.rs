@@ -11,60 +11,89 @@ use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, StatusCode};
 use secrecy::ExposeSecret as _;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use subtle::ConstantTimeEq as _;
+use utoipa::ToSchema;
 
-use super::problem::Problem;
+use super::problem::{Details, Problem};
+use super::view::{Asked, Released, RolledBack};
 use crate::model::text::with_causes;
 use crate::model::{Digest, Index, Repository, Tag};
 use crate::publish::Known;
 use crate::registry::{Kind, RegistryError};
 use crate::serve::{App, wake_now};
-use crate::store::{Act, Entry, Hold, Recorded, StoredIndex, Trigger};
+use crate::store::{Act, Entry, Hold, Recorded, StoreError, StoredIndex, Trigger};
 
 /// How long a run of the same tag that is under way is waited for.
 const LONGEST_RUN: Duration = Duration::from_secs(120);
 
-#[derive(Deserialize)]
+/// A plain tag of a repository.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Request {
+    /// The repository, `quay.io/acme/ubuntu`.
     repository: String,
+    /// The plain tag.
     tag: String,
+    /// For a roll-back: the digest to return to; without it the newest that is not served now.
     to: Option<String>,
 }
 
 /// A plain tag that a rule serves, as a request names it.
-struct Target {
-    repository: Repository,
-    tag: Tag,
-    to: Option<Digest>,
+pub(in crate::serve) struct Target {
+    pub(in crate::serve) repository: Repository,
+    pub(in crate::serve) tag: Tag,
 }
 
-type Answer = Result<(StatusCode, Json<Value>), Problem>;
+type Answer<T> = Result<(StatusCode, Json<T>), Problem>;
 
-/// Wakes the tag's job, whatever held it.
-pub(super) async fn publish(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Answer {
-    let Target { repository, tag, .. } = target(&app, &headers, &body)?;
-    app.store.accept(vec![wake_now(repository.clone(), tag.clone(), Trigger::Request)]).await?;
-    Ok((StatusCode::ACCEPTED, Json(json!({ "repository": repository.to_string(), "tag": tag.as_str() }))))
-}
-
-/// Ends a roll-back: the tag follows its images again.
-pub(super) async fn release(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Answer {
-    let Target { repository, tag, .. } = target(&app, &headers, &body)?;
-    let was_held = app.store.release(&repository, &tag).await?;
-    app.store.accept(vec![wake_now(repository.clone(), tag.clone(), Trigger::Request)]).await?;
-    let body = json!({ "repository": repository.to_string(), "tag": tag.as_str(), "was_held": was_held });
-    Ok((StatusCode::ACCEPTED, Json(body)))
-}
-
-/// Puts an earlier index back, under the tag and what goes with it, and holds the tag there until its
-/// images change or it is released.
+/// Look at a tag now
 ///
-/// The hold is stored first: from then on no run writes the tag, and one that is under way is
-/// waited for, so that nothing is written over what is put back.
-pub(super) async fn rollback(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Answer {
-    let Target { repository, tag, to } = target(&app, &headers, &body)?;
+/// Wakes the tag's job, whatever held it.
+#[utoipa::path(post, path = "/api/v1/publish", tag = "changing", request_body = Request,
+    security(("admin_token" = [])), responses(
+    (status = 202, body = Asked),
+    (status = "4XX", content_type = "application/problem+json", body = Details),
+    (status = 503, content_type = "application/problem+json", body = Details),
+))]
+pub(super) async fn publish(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Answer<Asked> {
+    let (target, _) = read(&app, &headers, &body)?;
+    wake(&app, &target).await?;
+    let asked = Asked { repository: target.repository.to_string(), tag: target.tag.to_string() };
+    Ok((StatusCode::ACCEPTED, Json(asked)))
+}
+
+/// End a roll-back
+///
+/// The tag follows its images again.
+#[utoipa::path(post, path = "/api/v1/release", tag = "changing", request_body = Request,
+    security(("admin_token" = [])), responses(
+    (status = 202, body = Released),
+    (status = "4XX", content_type = "application/problem+json", body = Details),
+    (status = 503, content_type = "application/problem+json", body = Details),
+))]
+pub(super) async fn release(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Answer<Released> {
+    let (target, _) = read(&app, &headers, &body)?;
+    let was_held = app.store.release(&target.repository, &target.tag).await?;
+    wake(&app, &target).await?;
+    let released = Released { repository: target.repository.to_string(), tag: target.tag.to_string(), was_held };
+    Ok((StatusCode::ACCEPTED, Json(released)))
+}
+
+/// Put an earlier index back
+///
+/// Under the tag and what goes with it; the tag is held there until its images change or it is
+/// released.
+// The hold is stored first: from then on no run writes the tag, and one that is under way is
+// waited for, so that nothing is written over what is put back.
+#[utoipa::path(post, path = "/api/v1/rollback", tag = "changing", request_body = Request,
+    security(("admin_token" = [])), responses(
+    (status = 200, body = RolledBack),
+    (status = "4XX", content_type = "application/problem+json", body = Details),
+    (status = "5XX", content_type = "application/problem+json", body = Details),
+))]
+pub(super) async fn rollback(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Answer<RolledBack> {
+    let (Target { repository, tag }, to) = read(&app, &headers, &body)?;
     let setup = app.setup();
     let (rule, publisher) = setup.publisher(&repository, &tag).ok_or_else(|| unserved(&repository, &tag))?;
     let registry = publisher.registry.counting_anew();
@@ -118,13 +147,13 @@ pub(super) async fn rollback(State(app): State<Arc<App>>, headers: HeaderMap, bo
         let detail = format!("`{tag}` was put back, but not {left}; put it back again with `--to {digest}`");
         return Err(Problem::new(StatusCode::BAD_GATEWAY, detail));
     }
-    let body = json!({
-        "repository": repository.to_string(),
-        "tag": tag.as_str(),
-        "digest": index.digest().as_str(),
-        "previous": served.as_ref().map(Digest::as_str),
-    });
-    Ok((StatusCode::OK, Json(body)))
+    let rolled_back = RolledBack {
+        repository: repository.to_string(),
+        tag: tag.to_string(),
+        digest: index.digest().to_string(),
+        previous: served.as_ref().map(Digest::to_string),
+    };
+    Ok((StatusCode::OK, Json(rolled_back)))
 }
 
 /// The index to return to: the one that was asked for, or the newest that is not served now.
@@ -172,15 +201,26 @@ async fn wait_for_run(app: &App, repository: &Repository, tag: &Tag) -> Result<(
         .unwrap_or_else(|_| Err(Problem::new(StatusCode::CONFLICT, "the tag is being written just now")))
 }
 
-fn target(app: &App, headers: &HeaderMap, body: &[u8]) -> Result<Target, Problem> {
-    authorize(app, headers)?;
+/// The tag that a request names, and the digest, if its sender may ask for anything.
+fn read(app: &App, headers: &HeaderMap, body: &[u8]) -> Result<(Target, Option<Digest>), Problem> {
+    let given =
+        headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(|v| v.strip_prefix("Bearer "));
+    authorize(app, given)?;
     let request: Request = serde_json::from_slice(body).map_err(Problem::bad)?;
-    let repository: Repository = request.repository.parse().map_err(Problem::bad)?;
-    let tag: Tag = request.tag.parse().map_err(Problem::bad)?;
+    let target = Target::read(app, &request.repository, &request.tag)?;
     let to = request.to.map(|to| to.parse::<Digest>()).transpose().map_err(Problem::bad)?;
-    match app.setup().settings.rule_for(&repository, &tag) {
-        Some(_) => Ok(Target { repository, tag, to }),
-        None => Err(unserved(&repository, &tag)),
+    Ok((target, to))
+}
+
+impl Target {
+    /// The plain tag of these names, if a rule serves it.
+    pub(in crate::serve) fn read(app: &App, repository: &str, tag: &str) -> Result<Target, Problem> {
+        let repository: Repository = repository.parse().map_err(Problem::bad)?;
+        let tag: Tag = tag.parse().map_err(Problem::bad)?;
+        match app.setup().settings.rule_for(&repository, &tag) {
+            Some(_) => Ok(Target { repository, tag }),
+            None => Err(unserved(&repository, &tag)),
+        }
     }
 }
 
@@ -188,14 +228,36 @@ fn unserved(repository: &Repository, tag: &Tag) -> Problem {
     Problem::new(StatusCode::NOT_FOUND, format!("no rule serves `{repository}:{tag}`"))
 }
 
+/// Wakes a tag's job, whatever held it.
+pub(in crate::serve) async fn wake(app: &App, target: &Target) -> Result<(), StoreError> {
+    app.store.accept(vec![wake_now(target.repository.clone(), target.tag.clone(), Trigger::Request)]).await
+}
+
+/// Nothing may be changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(in crate::serve) enum Unauthorized {
+    /// By nobody.
+    #[error("this needs an `admin_token`, and none is set")]
+    NoToken,
+    /// By whoever asked.
+    #[error("the admin token is missing or wrong")]
+    WrongToken,
+}
+
+impl From<Unauthorized> for Problem {
+    fn from(error: Unauthorized) -> Problem {
+        let status = match error {
+            Unauthorized::NoToken => StatusCode::FORBIDDEN,
+            Unauthorized::WrongToken => StatusCode::UNAUTHORIZED,
+        };
+        Problem::new(status, error)
+    }
+}
+
 /// Lets in who knows the admin token; nobody where none is set.
-fn authorize(app: &App, headers: &HeaderMap) -> Result<(), Problem> {
+pub(in crate::serve) fn authorize(app: &App, given: Option<&str>) -> Result<(), Unauthorized> {
     let setup = app.setup();
-    let Some(token) = &setup.settings.admin_token else {
-        return Err(Problem::new(StatusCode::FORBIDDEN, "this needs an `admin_token`, and none is set"));
-    };
-    let given =
-        headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(|v| v.strip_prefix("Bearer "));
+    let token = setup.settings.admin_token.as_ref().ok_or(Unauthorized::NoToken)?;
     let is_right = given.is_some_and(|given| given.as_bytes().ct_eq(token.expose_secret().as_bytes()).into());
-    if is_right { Ok(()) } else { Err(Problem::new(StatusCode::UNAUTHORIZED, "the admin token is missing or wrong")) }
+    if is_right { Ok(()) } else { Err(Unauthorized::WrongToken) }
 }

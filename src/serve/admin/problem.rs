@@ -4,7 +4,8 @@ use axum::body::to_bytes;
 use axum::http::header::{ALLOW, CONTENT_TYPE, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::model::text::clean;
 use crate::store::StoreError;
@@ -14,18 +15,41 @@ const LONGEST_DETAIL_BYTES: usize = 1000;
 
 /// Why a request was not carried out.
 #[derive(Debug)]
-pub(super) struct Problem {
+pub(in crate::serve) struct Problem {
     status: StatusCode,
     detail: String,
 }
 
+/// A problem as it is written: RFC 9457.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ProblemDetails)]
+pub(super) struct Details {
+    /// `about:blank`: the status says what kind of problem it is.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// The status in words.
+    title: &'static str,
+    /// The status of the answer.
+    status: u16,
+    /// What is wrong with this request.
+    detail: String,
+}
+
 impl Problem {
-    pub(super) fn new(status: StatusCode, detail: impl ToString) -> Problem {
+    pub(in crate::serve) fn new(status: StatusCode, detail: impl ToString) -> Problem {
         Problem { status, detail: detail.to_string() }
     }
 
+    pub(in crate::serve) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub(in crate::serve) fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// What was sent makes no sense.
-    pub(super) fn bad(detail: impl ToString) -> Problem {
+    pub(in crate::serve) fn bad(detail: impl ToString) -> Problem {
         Problem::new(StatusCode::BAD_REQUEST, detail)
     }
 }
@@ -40,8 +64,9 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let Problem { status, detail } = self;
         let title = status.canonical_reason().unwrap_or("Error");
-        let body = json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail });
-        (status, [(CONTENT_TYPE, PROBLEM)], body.to_string()).into_response()
+        let details = Details { kind: "about:blank", title, status: status.as_u16(), detail };
+        let body = serde_json::to_string(&details).expect("texts and numbers are JSON");
+        (status, [(CONTENT_TYPE, PROBLEM)], body).into_response()
     }
 }
 

@@ -41,6 +41,17 @@ pub(super) fn notices(
     published.into_iter().chain(change).collect()
 }
 
+/// How the tag stands after this end, in one word for those who look on.
+pub(super) fn state(end: &End) -> &'static str {
+    match end {
+        End::Done => "looked at",
+        End::Wait { .. } => "waiting",
+        End::Retry { .. } => "failing",
+        End::Held { .. } => "held",
+        End::Parked { .. } => "parked",
+    }
+}
+
 /// Whether the tag was published: just now, or by a run that died before it could write that down.
 fn is_news(entry: &Entry) -> bool {
     match entry.act {

@@ -8,7 +8,7 @@ use super::super::delivery::LONGEST_REASON;
 use super::super::inbox::{Claimed, Trigger};
 use super::super::journal::{Entry, Held, Hold, Recorded, StoredIndex};
 use super::super::rows;
-use super::{Database, PATIENCE, query};
+use super::{Database, PATIENCE, TRANSACTION, query};
 use crate::model::text::clean;
 use crate::model::{Repository, Tag};
 
@@ -33,9 +33,6 @@ macro_rules! entries {
         )
     };
 }
-
-/// The name of the transaction, to ask by what came of it.
-const TRANSACTION: &str = "SELECT pg_current_xact_id()::text AS transaction";
 
 const HISTORY: &str = entries!("id < $1 ORDER BY id DESC LIMIT $2");
 const HISTORY_OF_TAG_NAME: &str = entries!("id < $1 AND tag = $3 ORDER BY id DESC LIMIT $2");

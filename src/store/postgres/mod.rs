@@ -19,6 +19,7 @@ mod news;
 mod pace;
 mod runs;
 mod schema;
+mod versions;
 mod wakes;
 
 use std::sync::Arc;
@@ -50,6 +51,9 @@ const BEGIN: &str = "BEGIN;
     SET LOCAL idle_in_transaction_session_timeout = '1500ms';
     SET LOCAL statement_timeout = '10s';
     SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') IN ('off', 'local')";
+
+/// The name of the transaction, to ask by what came of it.
+const TRANSACTION: &str = "SELECT pg_current_xact_id()::text AS transaction";
 
 /// One server's database, in use.
 #[derive(Clone, Debug)]

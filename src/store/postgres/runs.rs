@@ -227,7 +227,7 @@ async fn finish(
     };
     query(RELEASE)
         .bind(claimed.id)
-        .bind(trouble.map(rows::trouble_code))
+        .bind(trouble.map(TroubleKind::as_str))
         .bind(reason.map(|reason| clean(&reason, LONGEST_REASON)))
         .bind(after)
         .execute(db)

@@ -17,6 +17,7 @@ mod jobs;
 mod leases;
 mod open;
 mod runs;
+mod versions;
 mod wakes;
 mod writer;
 

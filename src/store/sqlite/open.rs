@@ -12,7 +12,7 @@ use super::writer;
 
 /// Each brings the schema from the version before it to its own. A change of the schema is a new
 /// file; those that were released stay as they are.
-const SCHEMAS: &[&str] = &[include_str!("schema/1.sql")];
+const SCHEMAS: &[&str] = &[include_str!("schema/1.sql"), include_str!("schema/2.sql")];
 
 /// What marks the file as ours: `onet`.
 const APPLICATION: i64 = 0x6f6e_6574;

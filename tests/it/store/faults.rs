@@ -233,7 +233,7 @@ async fn a_file_of_a_newer_version_is_refused() {
     run(&mut other_program(&path).await, "PRAGMA user_version = 99").await;
     let error = Store::open(&address(&path)).await.expect_err("it is newer");
     insta::assert_snapshot!(told(&error, folder.path()), @r"
-    `/onetag.db` has schema 99, and this onetag knows schemas up to 1
+    `/onetag.db` has schema 99, and this onetag knows schemas up to 2
     hint: run the onetag that wrote it, or a newer one
     ");
 }

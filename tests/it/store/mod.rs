@@ -9,6 +9,7 @@ mod jobs;
 mod journal;
 mod postgres;
 mod sqlite;
+mod versions;
 
 use std::path::Path;
 use std::time::Duration;
@@ -68,6 +69,14 @@ macro_rules! suite {
                 more_entries_than_one_statement_forgets_are_forgotten,
                 a_hold_stands_until_it_is_replaced_or_released,
                 facts_are_known_by_kind_and_digest,
+            }
+            versions {
+                what_was_found_is_listed_as_it_was_kept,
+                only_what_differs_is_told_and_since_is_that_of_the_state,
+                held_and_given_up_come_first_then_what_is_not_right,
+                a_list_is_filtered_by_state_architecture_and_name,
+                a_long_list_is_read_page_by_page,
+                tags_that_are_gone_are_forgotten,
             }
         }
     };

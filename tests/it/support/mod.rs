@@ -4,6 +4,7 @@
 #![allow(dead_code, unused_imports, unreachable_pub, clippy::unwrap_used)]
 
 pub mod auth;
+pub mod browser;
 pub mod cli;
 pub mod cut;
 pub mod desk;

@@ -1,5 +1,6 @@
 //! `Service`: `onetag serve` as a child process on free ports, with what its senders and operators do.
 
+use onetag::store::Store;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -131,6 +132,27 @@ impl Service {
     /// Tells of a push as Distribution does; panics unless that is accepted.
     pub async fn tell(&self, repository: &str, tag: &str, digest: &str) {
         assert_eq!(self.deliver(&delivery(repository, tag, digest)).await, 202, "{}", self.log());
+    }
+
+    /// Where operators look.
+    pub fn origin(&self) -> String {
+        format!("http://{}", self.admin)
+    }
+
+    /// A request to the admin listener.
+    pub fn ask(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
+        let method = method.parse().expect("a method");
+        self.client.request(method, format!("http://{}{path}", self.admin))
+    }
+
+    /// Puts something into its database while it does not run.
+    pub async fn fill(&mut self, fill: impl AsyncFnOnce(&Store)) {
+        self.stop().await;
+        let path = self.directory.path().join("onetag.db");
+        let store = Store::open(&format!("sqlite://{}", path.display())).await.expect("the database opens");
+        fill(&store).await;
+        store.close().await;
+        self.resume().await;
     }
 
     /// What the admin listener has at this path.

@@ -1,10 +1,10 @@
 -- One row a plain tag that waits, runs or is in trouble. Times are milliseconds since 1970, by the
--- server's clock.
+-- server's clock. Names are compared byte by byte, whatever language the server speaks.
 CREATE TABLE onetag.job (
     id              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    host            text NOT NULL,
-    repository      text NOT NULL,
-    tag             text NOT NULL,
+    host            text COLLATE "C" NOT NULL,
+    repository      text COLLATE "C" NOT NULL,
+    tag             text COLLATE "C" NOT NULL,
     due_at          bigint,                      -- null: does not wait; it is only listed
     set_at          bigint NOT NULL,             -- when due_at was set; in the future: the clock stepped back
     woken_at        bigint,                      -- the first wake-up that no run has answered
@@ -31,7 +31,7 @@ CREATE TABLE onetag.job (
 CREATE INDEX job_due ON onetag.job (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX job_set ON onetag.job (set_at) WHERE due_at IS NOT NULL;
 CREATE INDEX job_leased ON onetag.job (leased_until) WHERE leased_until IS NOT NULL;
-CREATE INDEX job_trouble ON onetag.job (troubled_at) WHERE trouble IS NOT NULL;
+CREATE INDEX job_trouble ON onetag.job (repository, troubled_at) WHERE trouble IS NOT NULL;
 
 CREATE TABLE onetag.quarantined (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -45,8 +45,8 @@ CREATE TABLE onetag.quarantined (
 
 CREATE TABLE onetag.journal (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    repository  text NOT NULL,
-    tag         text NOT NULL,
+    repository  text COLLATE "C" NOT NULL,
+    tag         text COLLATE "C" NOT NULL,
     act         text NOT NULL,
     old_digest  text,
     new_digest  text,
@@ -66,9 +66,9 @@ CREATE INDEX journal_published ON onetag.journal (repository, tag, id)
 
 CREATE TABLE onetag.hold (
     id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    repository text NOT NULL,
-    tag        text NOT NULL,
-    digest     text NOT NULL,
+    repository text COLLATE "C" NOT NULL,
+    tag        text COLLATE "C" NOT NULL,
+    digest     text COLLATE "C" NOT NULL,
     images     text NOT NULL,                    -- {architecture tag: digest}
     reason     text NOT NULL,
     since      bigint NOT NULL,
@@ -76,8 +76,8 @@ CREATE TABLE onetag.hold (
 );
 
 CREATE TABLE onetag.fact (
-    kind        text NOT NULL,
-    digest      text NOT NULL,
+    kind        text COLLATE "C" NOT NULL,
+    digest      text COLLATE "C" NOT NULL,
     value       bytea NOT NULL,
     recorded_at bigint NOT NULL,
     PRIMARY KEY (kind, digest)
@@ -85,8 +85,8 @@ CREATE TABLE onetag.fact (
 
 -- What is done once in a while and by one process.
 CREATE TABLE onetag.turn (
-    kind    text NOT NULL,
-    subject text NOT NULL,
+    kind    text COLLATE "C" NOT NULL,
+    subject text COLLATE "C" NOT NULL,
     next_at bigint NOT NULL,
     every   bigint NOT NULL,
     done_at bigint,
@@ -95,7 +95,29 @@ CREATE TABLE onetag.turn (
 
 -- How fast registries are asked, all processes together.
 CREATE TABLE onetag.pace (
-    host        text PRIMARY KEY,
+    host        text COLLATE "C" PRIMARY KEY,
     next_at     double precision NOT NULL DEFAULT 0, -- when the next request would go, if none went at once
     quiet_until bigint NOT NULL DEFAULT 0            -- until when the registry asked to be left alone
 );
+
+-- One row a plain tag as it was last found.
+CREATE TABLE onetag.version (
+    repository text COLLATE "C" NOT NULL,
+    tag        text COLLATE "C" NOT NULL,
+    state      text NOT NULL,
+    body       text NOT NULL,                    -- the tag with its images and problems, as JSON
+    since      bigint NOT NULL,                  -- when it was first found in this state
+    checked_at bigint NOT NULL,
+    PRIMARY KEY (repository, tag)
+);
+
+CREATE TABLE onetag.version_image (
+    repository text COLLATE "C" NOT NULL,
+    tag        text COLLATE "C" NOT NULL,
+    place      bigint NOT NULL,
+    arch       text COLLATE "C" NOT NULL,        -- the word, or the platform where there is none
+    platform   text COLLATE "C",
+    state      text NOT NULL,
+    PRIMARY KEY (repository, tag, place)
+);
+CREATE INDEX version_image_arch ON onetag.version_image (repository, arch, platform);
