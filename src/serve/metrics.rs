@@ -129,52 +129,65 @@ impl Metrics {
         metrics
     }
 
+    /// Each says whether it is of this process or of all that share its database.
     fn register(&mut self) {
         let to = &mut self.registry;
-        to.register("deliveries", "Deliveries by hook and outcome", self.deliveries.clone());
-        to.register("jobs_ended", "Runs of jobs by how they ended", self.jobs.clone());
-        to.register("decisions", "Journal entries by decision", self.decisions.clone());
-        to.register("registry_requests", "Requests by registry and status; 0 is no answer", self.requests.clone());
+        to.register("deliveries", "Deliveries by hook and outcome, here", self.deliveries.clone());
+        to.register("jobs_ended", "Runs of jobs by how they ended, here", self.jobs.clone());
+        to.register("decisions", "Journal entries by decision, here", self.decisions.clone());
+        to.register(
+            "registry_requests",
+            "Requests by registry and status; 0 is no answer, here",
+            self.requests.clone(),
+        );
         to.register_with_unit(
             "rate_limit_wait",
-            "Time that requests waited for the rate limit",
+            "Time that requests waited for the rate limit, here",
             Unit::Seconds,
             self.waited.clone(),
         );
         to.register(
             "scan_failures",
-            "Scans that could not list a repository, or a registry's repositories",
+            "Scans that could not list a repository, or a registry's repositories, here",
             self.scan_failures.clone(),
         );
-        let catalogs = "Whether registries list their repositories for rules with wildcards: 1 or 0";
+        let catalogs = "Whether registries list their repositories for rules with wildcards: 1 or 0, here";
         to.register("catalog_listed", catalogs, self.catalogs.clone());
-        to.register("audit_failures", "Audits that came to no end", self.audit_failures.clone());
-        to.register("problems_found", "New problems that audits found, by code", self.problems.clone());
-        to.register("versions", "Plain tags by how they were last found", self.versions.clone());
-        to.register("notices", "Notices sent onwards by outcome", self.notices.clone());
-        to.register("panics", "Jobs that panicked", self.panics.clone());
-        to.register("reload_failures", "Reloads refused because of the file", self.reload_failures.clone());
+        to.register("audit_failures", "Audits that came to no end, here", self.audit_failures.clone());
+        to.register("problems_found", "New problems that audits found, by code, here", self.problems.clone());
+        to.register("versions", "Plain tags by how they were last found, for all replicas", self.versions.clone());
+        to.register("notices", "Notices sent onwards by outcome, here", self.notices.clone());
+        to.register("panics", "Jobs that panicked, here", self.panics.clone());
+        to.register("reload_failures", "Reloads refused because of the file, here", self.reload_failures.clone());
         to.register_with_unit(
             "publish_latency",
-            "From the first news of a push to the published tag",
+            "From the first news of a push to the published tag, here",
             Unit::Seconds,
             self.latency.clone(),
         );
-        to.register("jobs_waiting", "Plain tags that wait to be looked at", self.waiting.clone());
-        to.register("jobs_running", "Plain tags that are being looked at", self.running.clone());
-        to.register("tags_failing", "Plain tags whose last run failed and is to be tried again", self.failing.clone());
-        to.register("tags_held", "Plain tags that policy or verification holds", self.held.clone());
-        to.register("tags_parked", "Plain tags that were given up until something changes", self.parked.clone());
+        to.register("jobs_waiting", "Plain tags that wait to be looked at, for all replicas", self.waiting.clone());
+        to.register("jobs_running", "Plain tags that are being looked at, for all replicas", self.running.clone());
+        to.register(
+            "tags_failing",
+            "Plain tags whose last run failed and is to be tried again, for all replicas",
+            self.failing.clone(),
+        );
+        to.register("tags_held", "Plain tags that policy or verification holds, for all replicas", self.held.clone());
+        to.register(
+            "tags_parked",
+            "Plain tags that were given up until something changes, for all replicas",
+            self.parked.clone(),
+        );
         to.register(
             "deliveries_quarantined",
-            "Deliveries kept because they could not be used",
+            "Deliveries kept because they could not be used, for all replicas",
             self.quarantined.clone(),
         );
-        let staleness = "How long ago each repository was last scanned successfully";
+        let staleness = "How long ago each repository was last scanned successfully, by any replica";
         to.register_with_unit("scan_staleness", staleness, Unit::Seconds, self.staleness.clone());
         to.register_with_unit(
             "oldest_waiting",
-            "How long the oldest unanswered wake-up has been waiting",
+            "How long the oldest unanswered wake-up has been waiting, for all replicas",
             Unit::Seconds,
             self.oldest.clone(),
         );

@@ -144,8 +144,14 @@ pub(super) fn code(error: &sqlx::Error) -> Option<String> {
 
 /// Whether another try may do better: the server restarts, fails over, or had to choose between two.
 pub(super) fn may_pass(error: &sqlx::Error) -> bool {
+    // A certificate that is not trusted is not trusted the next time either.
+    let is_about_trust = match error {
+        sqlx::Error::Tls(_) => true,
+        sqlx::Error::Io(error) => error.kind() == std::io::ErrorKind::InvalidData,
+        _ => false,
+    };
     let is_of_the_moment = |code: &str| matches!(code, "25006" | "40001" | "40P01" | "55P03" | "53300");
-    is_about_connection(error) || code(error).is_some_and(|code| is_of_the_moment(&code))
+    !is_about_trust && is_about_connection(error) || code(error).is_some_and(|code| is_of_the_moment(&code))
 }
 
 /// Whether the connection is gone, or none could be made.

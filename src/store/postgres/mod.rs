@@ -22,7 +22,7 @@ mod schema;
 mod versions;
 mod wakes;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -31,7 +31,7 @@ use sqlx::{PgConnection, Postgres, Row as _};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
-use self::connections::{Connections, Lent, is_about_connection, may_pass};
+use self::connections::{Connections, is_about_connection, may_pass};
 use super::StoreError;
 use super::address::Address;
 use super::delivery::{DELIVERY_TIME, Delivery, QUEUE, Unusable, WAKES_UNDER_WAY, What};
@@ -47,10 +47,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// server is set so), nobody waits long for a lock, and a process that is stopped in the middle
 /// of a transaction does not hold others up.
 const BEGIN: &str = "BEGIN;
-    SET LOCAL lock_timeout = '1500ms';
-    SET LOCAL idle_in_transaction_session_timeout = '1500ms';
-    SET LOCAL statement_timeout = '10s';
-    SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') IN ('off', 'local')";
+    SELECT set_config('lock_timeout', '1500ms', true), set_config('statement_timeout', '10s', true),
+           set_config('idle_in_transaction_session_timeout', '1500ms', true),
+           set_config('synchronous_commit', replace(replace(current_setting('synchronous_commit'), 'off', 'on'), 'local', 'on'), true)";
+const BEGIN_READING: &str = "BEGIN READ ONLY";
 
 /// The name of the transaction, to ask by what came of it.
 const TRANSACTION: &str = "SELECT pg_current_xact_id()::text AS transaction";
@@ -80,12 +80,16 @@ enum Order {
 }
 
 /// How a transaction went that did not end well.
-enum Broken<T> {
+enum Broken {
     /// Nothing of it was done.
     Undone(sqlx::Error),
-    /// The connection was lost when everything was done but for the commit's answer.
-    Unknown { value: T, transaction: Option<String>, error: sqlx::Error },
+    /// The connection was lost when everything was done but for the commit's answer. The transaction's
+    /// name is known if its work named it.
+    Unknown(Option<String>, sqlx::Error),
 }
+
+/// What is done in a transaction; it may name the transaction.
+type Work<'w> = dyn for<'c> Fn(&'c mut PgConnection) -> BoxFuture<'c, sqlx::Result<Option<String>>> + Sync + 'w;
 
 /// A statement that is prepared for its transaction only.
 fn query(sql: &'static str) -> sqlx::query::Query<'static, Postgres, PgArguments> {
@@ -168,7 +172,10 @@ impl Database {
         request: &'static str,
         work: impl for<'c> Fn(&'c mut PgConnection) -> BoxFuture<'c, sqlx::Result<T>> + Sync,
     ) -> Result<T, StoreError> {
-        self.write_until(Instant::now() + PATIENCE / 3, request, work).await
+        let slot = Arc::new(Mutex::new(None));
+        let until = Instant::now() + PATIENCE / 3;
+        self.run(BEGIN_READING, until, request, &|db| kept(slot.clone(), unnamed(work(db)))).await?;
+        Ok(taken(&slot))
     }
 
     /// Does `work` in a transaction, again if that may help: doing it twice must be as good as once.
@@ -186,11 +193,9 @@ impl Database {
         request: &'static str,
         work: impl for<'c> Fn(&'c mut PgConnection) -> BoxFuture<'c, sqlx::Result<T>> + Sync,
     ) -> Result<T, StoreError> {
-        self.write_once(until, request, |db| {
-            let done = work(db);
-            Box::pin(async move { Ok((done.await?, None)) })
-        })
-        .await
+        let slot = Arc::new(Mutex::new(None));
+        self.run(BEGIN, until, request, &|db| kept(slot.clone(), unnamed(work(db)))).await?;
+        Ok(taken(&slot))
     }
 
     /// Does `work`, which names its transaction, just once: if the connection is lost at the commit,
@@ -201,25 +206,37 @@ impl Database {
         request: &'static str,
         work: impl for<'c> Fn(&'c mut PgConnection) -> BoxFuture<'c, sqlx::Result<(T, Option<String>)>> + Sync,
     ) -> Result<T, StoreError> {
+        let slot = Arc::new(Mutex::new(None));
+        self.run(BEGIN, until, request, &|db| kept(slot.clone(), work(db))).await?;
+        Ok(taken(&slot))
+    }
+
+    /// Does `work` in a transaction until that is known to be committed, or there is no use in trying.
+    async fn run(
+        &self,
+        begin: &'static str,
+        until: Instant,
+        request: &'static str,
+        work: &Work<'_>,
+    ) -> Result<(), StoreError> {
         let mut pause = PAUSE;
         loop {
             if let Some(outdated) = self.shared.outdated.get() {
                 return Err(outdated.clone());
             }
-            let Ok(done) = timeout_at(until, self.transaction(&work)).await else { return Err(StoreError::Slow) };
+            let Ok(done) = timeout_at(until, self.transaction(begin, work)).await else {
+                return Err(StoreError::Slow);
+            };
             let error = match done {
-                Ok(value) => return Ok(value),
-                Err(Broken::Undone(error)) => error,
-                Err(Broken::Unknown { value, transaction: Some(transaction), error }) => {
-                    let Ok(came) = timeout_at(until, self.came_of(&transaction)).await else {
-                        return Err(self.shared.connections.failure(request, error));
-                    };
-                    if came {
-                        return Ok(value);
+                Ok(()) => return Ok(()),
+                Err(Broken::Unknown(Some(transaction), error)) => {
+                    match timeout_at(until, self.is_committed(&transaction)).await {
+                        Ok(true) => return Ok(()),
+                        Ok(false) => error,
+                        Err(_) => return Err(self.shared.connections.failure(request, error)),
                     }
-                    error
                 }
-                Err(Broken::Unknown { error, .. }) => error,
+                Err(Broken::Undone(error) | Broken::Unknown(None, error)) => error,
             };
             if is_about_connection(&error) {
                 self.shared.connections.forget_idle();
@@ -234,13 +251,14 @@ impl Database {
     }
 
     /// One transaction on a connection of its own.
-    async fn transaction<T: Send + 'static>(
-        &self,
-        work: &(impl for<'c> Fn(&'c mut PgConnection) -> BoxFuture<'c, sqlx::Result<(T, Option<String>)>> + Sync),
-    ) -> Result<T, Broken<T>> {
+    async fn transaction(&self, begin: &'static str, work: &Work<'_>) -> Result<(), Broken> {
         let mut lent = self.shared.connections.lend().await.map_err(Broken::Undone)?;
-        let (value, transaction) = match begun(&mut lent, work).await {
-            Ok(done) => done,
+        let begun = async {
+            sqlx::raw_sql(begin).execute(&mut lent.connection).await?;
+            work(&mut lent.connection).await
+        };
+        let transaction = match begun.await {
+            Ok(transaction) => transaction,
             Err(error) => {
                 let is_alive = !is_about_connection(&error);
                 if is_alive && sqlx::raw_sql("ROLLBACK").execute(&mut lent.connection).await.is_ok() {
@@ -252,42 +270,60 @@ impl Database {
         match sqlx::raw_sql("COMMIT").execute(&mut lent.connection).await {
             Ok(_) => {
                 lent.give_back();
-                Ok(value)
+                Ok(())
             }
-            Err(error) if is_about_connection(&error) => Err(Broken::Unknown { value, transaction, error }),
+            Err(error) if is_about_connection(&error) => Err(Broken::Unknown(transaction, error)),
             Err(error) => Err(Broken::Undone(error)),
         }
     }
 
     /// Whether a transaction was committed, however long the server takes to say.
-    async fn came_of(&self, transaction: &str) -> bool {
+    async fn is_committed(&self, transaction: &str) -> bool {
+        let slot = Arc::new(Mutex::new(None));
         loop {
-            match self.status(transaction).await {
-                Ok(Some(status)) if status == "committed" => return true,
-                Ok(Some(status)) if status == "in progress" => {}
-                Ok(_) => return false,
-                Err(Broken::Undone(error) | Broken::Unknown { error, .. }) if may_pass(&error) => {}
+            let asked = self
+                .transaction(BEGIN_READING, &|db| {
+                    let status = query("SELECT pg_xact_status($1::xid8) AS status").bind(transaction.to_owned());
+                    let status = async move { status.fetch_one(db).await?.try_get::<Option<String>, _>("status") };
+                    kept(slot.clone(), unnamed(status))
+                })
+                .await;
+            match asked {
+                Ok(()) => match taken(&slot).as_deref() {
+                    Some("committed") => return true,
+                    Some("in progress") => {}
+                    _ => return false,
+                },
+                Err(Broken::Undone(error) | Broken::Unknown(_, error)) if may_pass(&error) => {}
                 // The server that knew of it is gone, and its number with it.
                 Err(_) => return false,
             }
             tokio::time::sleep(PAUSE).await;
         }
     }
-
-    async fn status(&self, transaction: &str) -> Result<Option<String>, Broken<Option<String>>> {
-        let transaction = transaction.to_owned();
-        self.transaction(&|db| {
-            let query = query("SELECT pg_xact_status($1::xid8) AS status").bind(transaction.clone());
-            Box::pin(async move { Ok((query.fetch_one(db).await?.try_get("status")?, None)) })
-        })
-        .await
-    }
 }
 
-async fn begun<T: Send + 'static>(
-    lent: &mut Lent<'_>,
-    work: &(impl for<'c> Fn(&'c mut PgConnection) -> BoxFuture<'c, sqlx::Result<(T, Option<String>)>> + Sync),
-) -> sqlx::Result<(T, Option<String>)> {
-    sqlx::raw_sql(BEGIN).execute(&mut lent.connection).await?;
-    work(&mut lent.connection).await
+/// Work that does not name its transaction.
+async fn unnamed<T>(work: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<(T, Option<String>)> {
+    Ok((work.await?, None))
+}
+
+/// Where the last try leaves what it found.
+type Slot<T> = Arc<Mutex<Option<T>>>;
+
+/// Does the work and leaves what it found, so that all else is the same code for all kinds of work.
+fn kept<'c, T: Send + 'static>(
+    slot: Slot<T>,
+    work: impl Future<Output = sqlx::Result<(T, Option<String>)>> + Send + 'c,
+) -> BoxFuture<'c, sqlx::Result<Option<String>>> {
+    Box::pin(async move {
+        let (value, transaction) = work.await?;
+        *slot.lock().expect("nothing panics while it holds what was found") = Some(value);
+        Ok(transaction)
+    })
+}
+
+fn taken<T>(slot: &Slot<T>) -> T {
+    let mut slot = slot.lock().expect("nothing panics while it holds what was found");
+    slot.take().expect("a transaction that was committed has done its work")
 }

@@ -156,3 +156,19 @@ async fn whichever_replica_is_asked_the_answer_is_about_all() {
             .await;
     }
 }
+
+#[tokio::test]
+async fn each_metric_says_whose_it_is() {
+    let registry = registry().start().await;
+    let database = Postgres::shared().database().await;
+    let replica = Replica::new(0, &database, &registry, "", RULE);
+    replica.start().await;
+    let text = replica.get("/metrics").await.unwrap();
+    let help: Vec<&str> = text.lines().filter(|line| line.starts_with("# HELP")).collect();
+    assert!(help.len() >= 8, "{text}");
+    for line in help {
+        let line = line.trim_end_matches('.');
+        let ends = [", here", ", for all replicas", ", by any replica"];
+        assert!(ends.iter().any(|end| line.ends_with(end)), "{line}");
+    }
+}

@@ -31,6 +31,11 @@ impl Postgres {
 
     /// A server of the caller's own, with further lines of its configuration.
     pub fn start(settings: &[&str]) -> Postgres {
+        Postgres::start_with(settings, &[])
+    }
+
+    /// The same, with files beside its data that are for its eyes only.
+    pub fn start_with(settings: &[&str], files: &[(&str, &str)]) -> Postgres {
         let folder = TempDir::with_prefix("onetag-postgres-").expect("a folder").keep();
         let user = is_root().then(|| "postgres".to_owned());
         if let Some(user) = &user {
@@ -53,6 +58,15 @@ impl Postgres {
         );
         lines.extend(settings.iter().flat_map(|line| [line, "\n"]));
         append(&data.join("postgresql.conf"), &lines);
+        for (name, content) in files {
+            use std::os::unix::fs::PermissionsExt as _;
+            let path = data.join(name);
+            std::fs::write(&path, content).expect("a file");
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("a mode");
+            if let Some(user) = &user {
+                run(Command::new("chown").arg(user).arg(&path));
+            }
+        }
         let pg_ctl = program("pg_ctl");
         let script = format!(
             "trap '' HUP INT TERM; cat >/dev/null; {} -D '{}' -m immediate stop; rm -rf '{}'",
