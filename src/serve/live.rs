@@ -59,6 +59,11 @@ impl Live {
         let _ = self.changes.send(change);
     }
 
+    /// Whether anybody listens.
+    pub(super) fn is_heard(&self) -> bool {
+        self.changes.receiver_count() > 0
+    }
+
     /// Lets every listener go, so that the process can end.
     pub(super) fn end(&self) {
         self.stop.cancel();

@@ -1,6 +1,7 @@
 //! What the processes on one database do together: they ask a registry no faster than one would, and
 //! leave it alone when it asked any of them; what is done once in a while is done by one.
 
+use std::collections::HashSet;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash as _, Hasher as _};
 use std::sync::Arc;
@@ -17,6 +18,8 @@ use crate::store::{Store, Turns};
 
 /// How often it is looked which registries want to be left alone.
 const QUIET: Duration = Duration::from_secs(1);
+/// How far back news are read: what was stored by then may have become visible only now.
+const NEWS: Duration = Duration::from_secs(5);
 /// A wait that others need not know of: it is over before they would.
 const SHORT: Duration = Duration::from_secs(1);
 
@@ -61,14 +64,23 @@ impl Shared for Ours {
     }
 }
 
-/// Leaves registries alone that asked another process, until told to stop.
+/// Leaves registries alone that asked another process, and tells whoever looks at the page what others
+/// did, until told to stop.
 pub(super) async fn run(app: Arc<App>, stop: CancellationToken) {
+    let mut told = HashSet::new();
     while app.store.is_shared() && !stop.is_cancelled() {
         // Where nothing can be looked up, nothing can be claimed.
         for (host, wait) in app.store.quiet().await.unwrap_or_default() {
             if let Some(registry) = app.setup().registry(&host) {
                 registry.keep_quiet(wait);
             }
+        }
+        if app.live.is_heard() {
+            let news = app.store.changed(NEWS).await.unwrap_or_default();
+            for change in news.iter().filter(|change| !told.contains(*change)) {
+                app.live.tell(&change.repository, change.tag.as_str(), change.state.as_deref());
+            }
+            told = news.into_iter().collect();
         }
         tokio::select! {
             () = tokio::time::sleep(QUIET) => {}

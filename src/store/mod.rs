@@ -26,7 +26,7 @@ pub use address::Address;
 pub use error::StoreError;
 pub use inbox::{Claimed, Counts, End, JobView, List, Quarantined, Trigger, Trouble, TroubleKind, Wake};
 pub use journal::{Act, Entry, Held, Hold, Recorded, StoredIndex};
-pub use together::{Slice, Turn, Turns};
+pub use together::{Changed, Slice, Turn, Turns};
 pub use versions::{Architecture, Difference, Filter, Found, InvalidPlace, Listed, Overview, Place, Standing, Tally};
 
 /// A handle on the database; clones share it.

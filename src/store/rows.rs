@@ -13,6 +13,7 @@ use sqlx::sqlite::SqliteRow;
 
 use super::inbox::{Claimed, JobView, Quarantined, Trigger, Trouble, TroubleKind};
 use super::journal::{Act, Held, Hold, Recorded, StoredIndex};
+use super::together::Changed;
 use super::versions::{Architecture, Found, Listed, Overview, Place, Tally};
 use crate::model::{Digest, Repository, Tag};
 
@@ -245,5 +246,14 @@ pub(super) fn architecture(row: &impl Columns) -> sqlx::Result<Architecture> {
         name: some(row, "arch")?.to_owned(),
         platform: row.text("platform")?.map(str::to_owned),
         versions: count(row, "versions")?,
+    })
+}
+
+pub(super) fn changed(row: &impl Columns) -> sqlx::Result<Changed> {
+    Ok(Changed {
+        repository: parsed(row, "repository")?,
+        tag: parsed(row, "tag")?,
+        state: row.text("state")?.map(str::to_owned),
+        at_ms: counted(row, "at")?,
     })
 }

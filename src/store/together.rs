@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::{Database, Store, StoreError};
-use crate::model::Host;
+use crate::model::{Host, Repository, Tag};
 
 /// Turns to send requests, one after another.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -24,6 +24,19 @@ pub enum Turn {
     Mine,
     /// Another, which did it this long ago, or does it for the first time.
     Others(Option<Duration>),
+}
+
+/// A plain tag that some process has done something about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Changed {
+    /// Where it is.
+    pub repository: Repository,
+    /// The plain tag.
+    pub tag: Tag,
+    /// The kind of its trouble or how it was found, if either is known.
+    pub state: Option<String>,
+    /// When, in milliseconds since 1970.
+    pub at_ms: i64,
 }
 
 /// When turns are that were asked for together.
@@ -74,6 +87,15 @@ impl Store {
         match &*self.database {
             Database::Sqlite(_) => Ok(()),
             Database::Postgres(database) => database.keep_quiet(host, wait).await,
+        }
+    }
+
+    /// What any process changed lately, at most 200 plain tags. Nothing in a process that has its
+    /// database to itself: it knows.
+    pub async fn changed(&self, within: Duration) -> Result<Vec<Changed>, StoreError> {
+        match &*self.database {
+            Database::Sqlite(_) => Ok(Vec::new()),
+            Database::Postgres(database) => database.changed(within).await,
         }
     }
 

@@ -1,13 +1,16 @@
 //! Plain tags as they were last found, listed with what their jobs and holds say.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde::Serialize;
 use sqlx::postgres::PgArguments;
 use sqlx::{PgConnection, Postgres, Row as _, query::Query};
 use tokio::time::Instant;
 
+use super::super::delivery::millis;
 use super::super::inbox::TroubleKind;
+use super::super::together::Changed;
 use super::super::versions::{Architecture, Difference, Filter, Listed, Overview, Place, Standing, Tally};
 use super::super::{StoreError, rows};
 use super::{Database, PATIENCE, TRANSACTION, query};
@@ -23,15 +26,13 @@ const BEFORE: &str = concat!(
 const TOUCH: &str =
     concat!("UPDATE onetag.version SET checked_at = ", now!(), " WHERE repository = $1 AND tag = ANY($2)");
 const PUT: &str = concat!(
-    "INSERT INTO onetag.version AS version (repository, tag, state, body, since, checked_at)
-     SELECT $1, new.tag, new.state, new.body, ",
+    "INSERT INTO onetag.version AS version (repository, tag, state, body, since, checked_at, changed_at)
+     SELECT $1, new.tag, new.state, new.body, clock.now, clock.now, clock.now FROM (SELECT ",
     now!(),
-    ", ",
-    now!(),
-    " FROM json_to_recordset($2::json) AS new (tag text, state text, body text)
+    " AS now) AS clock, json_to_recordset($2::json) AS new (tag text, state text, body text)
      ON CONFLICT (repository, tag) DO UPDATE SET
          since = CASE WHEN version.state = excluded.state THEN version.since ELSE excluded.since END,
-         state = excluded.state, body = excluded.body, checked_at = excluded.checked_at"
+         state = excluded.state, body = excluded.body, checked_at = excluded.checked_at, changed_at = excluded.changed_at"
 );
 const PUT_IMAGES: &str = "INSERT INTO onetag.version_image (repository, tag, place, arch, platform, state)
      SELECT $1, new.tag, new.place, new.arch, new.platform, new.state
@@ -124,7 +125,29 @@ const ARCHITECTURES: &str =
     "SELECT arch, max(platform) AS platform, count(*) AS versions FROM onetag.version_image WHERE repository = $1
      GROUP BY arch ORDER BY arch";
 
+/// Of what was written down and found otherwise in the last $1 milliseconds, how it stands.
+const CHANGED: &str = concat!(
+    "SELECT news.repository, news.tag, max(news.at) AS at,
+            coalesce(max(nullif(job.trouble, 'waiting')), max(version.state)) AS state
+     FROM (SELECT repository, tag, recorded_at AS at FROM onetag.journal WHERE recorded_at > ",
+    now!(),
+    " - $1 UNION ALL SELECT repository, tag, changed_at FROM onetag.version WHERE changed_at > ",
+    now!(),
+    " - $1) AS news
+     LEFT JOIN onetag.job ON job.repository = news.repository AND job.tag = news.tag
+     LEFT JOIN onetag.version ON version.repository = news.repository AND version.tag = news.tag
+     GROUP BY news.repository, news.tag ORDER BY at DESC LIMIT 200"
+);
+
 impl Database {
+    pub(crate) async fn changed(&self, within: Duration) -> Result<Vec<Changed>, StoreError> {
+        self.read("look what changed", |db| {
+            let query = query(CHANGED).bind(millis(within));
+            Box::pin(async move { query.fetch_all(db).await?.iter().map(rows::changed).collect() })
+        })
+        .await
+    }
+
     pub(crate) async fn put_versions(
         &self,
         repository: &Repository,

@@ -126,6 +126,12 @@ impl Replica {
         answer.text().await.ok()
     }
 
+    /// What the admin listener goes on to say at this path.
+    pub(super) async fn listen_to(&self, path: &str) -> reqwest::Response {
+        let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().expect("an HTTP client");
+        client.get(format!("http://{}{path}", self.admin)).send().await.expect("the replica answers")
+    }
+
     /// The same as JSON.
     pub(super) async fn json(&self, path: &str) -> Option<Value> {
         serde_json::from_str(&self.get(path).await?).ok()

@@ -172,3 +172,24 @@ async fn each_metric_says_whose_it_is() {
         assert!(ends.iter().any(|end| line.ends_with(end)), "{line}");
     }
 }
+
+#[tokio::test]
+async fn whoever_looks_at_one_replica_hears_what_another_did() {
+    let registry = registry().start().await;
+    let replicas = replicas(&registry, "", RULE).await;
+    replicas[0].kill().await;
+    replicas[1].kill().await;
+    let mut heard = replicas[2].listen_to("/events").await;
+    replicas[2].signal("STOP").await; // so that it is another that publishes
+    replicas[0].start().await;
+    let images = push(&registry, "v1");
+    assert!(replicas[0].tell("acme/app", "amd64-v1", &images[0]).await);
+    eventually("it is published", async || (registry.children("acme/app:v1") == images).then_some(())).await;
+    replicas[2].signal("CONT").await;
+    let mut text = String::new();
+    while !text.contains("\"tag\":\"v1\"") {
+        let more = heard.chunk().await.expect("it goes on").expect("it has no end");
+        text.push_str(&String::from_utf8_lossy(&more));
+    }
+    assert_eq!(registry.requests_of(Kind::PutManifest).iter().filter_map(sender).collect::<Vec<_>>(), [0]);
+}

@@ -61,6 +61,7 @@ CREATE TABLE onetag.journal (
     index_bytes bytea
 );
 CREATE INDEX journal_tag ON onetag.journal (repository, tag, id);
+CREATE INDEX journal_recorded ON onetag.journal (recorded_at);
 CREATE INDEX journal_published ON onetag.journal (repository, tag, id)
     WHERE act IN ('pushed', 'unchanged', 'rolled-back');
 
@@ -108,8 +109,10 @@ CREATE TABLE onetag.version (
     body       text NOT NULL,                    -- the tag with its images and problems, as JSON
     since      bigint NOT NULL,                  -- when it was first found in this state
     checked_at bigint NOT NULL,
+    changed_at bigint NOT NULL,                  -- when it was last found otherwise than before
     PRIMARY KEY (repository, tag)
 );
+CREATE INDEX version_changed ON onetag.version (changed_at);
 
 CREATE TABLE onetag.version_image (
     repository text COLLATE "C" NOT NULL,
