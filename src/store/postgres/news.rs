@@ -183,7 +183,7 @@ async fn look_after(shared: Weak<Shared>) {
             Ok(_) => database.tell(),
             Err(error) => tracing::debug!("Leases could not be looked after: {error}"),
         }
-        if round % CHECKS == 0
+        if round.is_multiple_of(CHECKS)
             && let Err(newer @ StoreError::Newer { .. }) = database.check_schema().await
         {
             tracing::error!("{newer}; nothing is written any more");

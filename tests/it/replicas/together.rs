@@ -50,7 +50,7 @@ async fn a_replica_that_wakes_after_its_lease_writes_nothing() {
         (log.contains("somebody else works on") || log.contains("lease of `v1` was lost")).then_some(())
     })
     .await;
-    let senders: Vec<_> = registry.requests_of(Kind::PutManifest).iter().map(sender).flatten().collect();
+    let senders: Vec<_> = registry.requests_of(Kind::PutManifest).iter().filter_map(sender).collect();
     assert_eq!(senders, [1], "{}", replicas[0].log());
     assert_eq!(registry.children("acme/app:v1"), new);
 }
