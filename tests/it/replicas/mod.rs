@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "nothing is expected to fail here but what a story is about")]
 
 mod chaos;
+mod gate;
 mod settings;
 mod together;
 
