@@ -260,7 +260,7 @@ async fn listener(listener: TcpListener, router: Router, handle: Handle<SocketAd
     server.serve(router.into_make_service()).await
 }
 
-/// Forgets what is older than the journal is kept.
+/// Forgets what is older than the journal is kept, and what is not served any more.
 async fn upkeep(app: Arc<App>, stop: CancellationToken) {
     loop {
         let days = app.setup().settings.journal_days;
@@ -268,6 +268,9 @@ async fn upkeep(app: Arc<App>, stop: CancellationToken) {
             Ok(0) => {}
             Ok(forgotten) => tracing::info!(forgotten, "Forgot journal entries older than {days} days"),
             Err(error) => tracing::error!("Old journal entries could not be forgotten: {error}"),
+        }
+        if let Err(error) = audit::forget_unserved(&app).await {
+            tracing::error!("What is not served any more could not be forgotten: {error}");
         }
         tokio::select! {
             () = tokio::time::sleep(Duration::from_secs(3600)) => {}
