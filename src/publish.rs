@@ -4,6 +4,7 @@
 //! and so is every architecture tag: if one of them moved meanwhile, everything starts again from
 //! what is there now, a bounded number of times.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,9 @@ const MOST_RUNS: u32 = 6;
 
 /// How long to wait, again and again, for a tag to stand for what was said to be pushed.
 const HINT_PAUSES_MS: &[u64] = &[30, 70, 150, 300, 500, 1_000, 2_000, 4_000];
+/// How many of these pauses are made for a tag that has moved already since it was last published:
+/// most likely what it stands for is newer than what was said.
+const PAUSES_ONCE_MOVED: usize = 3;
 
 /// How plain tags of one repository are brought up to date.
 pub struct Publisher {
@@ -247,6 +251,8 @@ impl Publisher {
     pub async fn publish(&self, registry: &Registry, job: &Job, known: &Known) -> Result<Outcome, PublishError> {
         let give_up_waiting = self.options.wait.map(|wait| Instant::now() + wait);
         let mut moved = String::new();
+        let mut awaited = known.hints.clone();
+        self.lookout.expect(&awaited);
         for run in 0..MOST_RUNS {
             if run > 0 {
                 tracing::info!("{moved}; looking again");
@@ -255,7 +261,7 @@ impl Publisher {
             }
             let (seen, plan) = tokio::select! {
                 // Boxed, since futures that hold futures tire the compiler of whoever calls this.
-                planned = Box::pin(self.look_and_plan(registry, job, known, give_up_waiting)) => planned?,
+                planned = Box::pin(self.look_and_plan(registry, job, known, &mut awaited, give_up_waiting)) => planned?,
                 // Later runs may follow a write, which is not left half done.
                 () = self.stop.cancelled(), if run == 0 => return Err(PublishError::Interrupted),
             };
@@ -273,12 +279,13 @@ impl Publisher {
         registry: &Registry,
         job: &Job,
         known: &Known,
+        awaited: &mut BTreeMap<Tag, Digest>,
         give_up: Option<Instant>,
     ) -> Result<(Seen, Plan), RegistryError> {
         let mut pause = self.options.pause;
         loop {
             (self.progress)(&job.tag, Stage::Looking);
-            let seen = self.look_until_settled(registry, job, known).await?;
+            let seen = self.look_until_settled(registry, job, known, awaited).await?;
             let plan = plan(job, &seen, &self.policy);
             let lacks = plan.reasons.iter().any(|reason| reason.code == Code::ArchMissing && reason.forbids());
             let left = give_up.map(|give_up| give_up.saturating_duration_since(Instant::now()));
@@ -300,21 +307,32 @@ impl Publisher {
 
     /// Looks, and where somebody was said to have pushed what is not there yet, once more after a
     /// moment: some registries tell of a push before they write the tag. What is there in the end
-    /// counts; a newer push has won then.
-    async fn look_until_settled(&self, registry: &Registry, job: &Job, known: &Known) -> Result<Seen, RegistryError> {
-        let mut pauses = HINT_PAUSES_MS.iter();
-        loop {
+    /// counts. What was there once is not awaited any more: a newer push has won since.
+    async fn look_until_settled(
+        &self,
+        registry: &Registry,
+        job: &Job,
+        known: &Known,
+        awaited: &mut BTreeMap<Tag, Digest>,
+    ) -> Result<Seen, RegistryError> {
+        for number in 0.. {
             let seen = self.lookout.look(registry, job, known).await?;
-            let is_there = |(tag, digest): (&Tag, &Digest)| {
+            let is_there = |tag: &Tag, digest: &Digest| {
                 seen.observed.iter().any(|o| o.arch_tag.tag == *tag && o.digest.as_ref() == Some(digest))
             };
-            match pauses.next() {
-                Some(pause) if !known.hints.iter().all(is_there) => {
-                    tokio::time::sleep(Duration::from_millis(*pause)).await;
+            awaited.retain(|tag, digest| !is_there(tag, digest));
+            let before = |tag| known.last.as_ref().and_then(|last| last.sources.get(tag));
+            let has_moved = |tag| before(tag).is_some_and(|before| !is_there(tag, before));
+            let most = if awaited.keys().all(has_moved) { PAUSES_ONCE_MOVED } else { HINT_PAUSES_MS.len() };
+            match HINT_PAUSES_MS[..most].get(number) {
+                Some(pause) if !awaited.is_empty() => tokio::time::sleep(Duration::from_millis(*pause)).await,
+                _ => {
+                    awaited.clear();
+                    return Ok(seen);
                 }
-                _ => return Ok(seen),
             }
         }
+        unreachable!("there is always one more number")
     }
 
     async fn act(&self, registry: &Registry, job: &Job, seen: &Seen, plan: Plan) -> Result<Acted, PublishError> {

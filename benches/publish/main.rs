@@ -26,8 +26,9 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "figures are what it is for")]
 
+#[path = "../common/mod.rs"]
+mod common;
 mod figures;
-mod proxy;
 mod report;
 mod run;
 #[path = "../../tests/it/support/mod.rs"]
@@ -41,13 +42,12 @@ use std::time::Duration;
 
 use clap::Parser;
 
-use proxy::Proxy;
+use common::Result;
+use common::proxy::Proxy;
 use report::{Bounded, Row};
 use run::Run;
 use support::RealRegistry;
 use tools::Tool;
-
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 const REPOSITORY: &str = "acme/ubuntu";
 const IMAGES: [(&str, &str); 7] = [
@@ -88,19 +88,7 @@ struct Options {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    if !options.bench {
-        println!("this is no test: `cargo bench --bench publish` runs it");
-        return ExitCode::SUCCESS;
-    }
-    let runtime = tokio::runtime::Runtime::new().expect("threads can be started");
-    match runtime.block_on(bench(&options)) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(u8::from(options.check)),
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::from(2)
-        }
-    }
+    common::run("publish", options.bench, options.check, bench(&options))
 }
 
 /// Runs everything and prints it; says whether every bound was kept.

@@ -9,7 +9,7 @@ use tokio::process::Command;
 use tokio::time::Instant;
 
 use crate::Result;
-use crate::proxy::{Proxy, Seen};
+use crate::common::proxy::{Proxy, Seen};
 use crate::tools::{HOME, Tool};
 
 /// No run may take longer than this.

@@ -18,12 +18,17 @@
 //!   `require`, where the quiet time counts, and once with it, where every delivery is due at once.
 //! - *Latency*: from the answered push of the last required image, at Debian's `docker-registry`
 //!   with its notifications on, until a `HEAD` of the plain tag finds it; every 2 ms there is one.
+//! - *Far*: the same, but `onetag` asks the registry through a proxy that adds a round-trip time of
+//!   100 ms. Its connections are open. A round is a wait for answers before more is asked; the last
+//!   of them is the one that writes the tag. Once for new versions, once for images pushed again.
 //!
 //! Bounds stand beside the figures. They decide the exit code with `--check` only, for a machine
 //! that does nothing else.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "figures are what it is for")]
 
+#[path = "../common/mod.rs"]
+mod common;
 mod latency;
 mod load;
 mod service;
@@ -36,11 +41,10 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
+use common::Result;
 use load::{Load, Until};
 use service::{Service, free_address};
 use support::FakeRegistry;
-
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 const BACKLOG: u64 = 200_000;
 const FLOOD: u64 = 10_000;
@@ -70,23 +74,12 @@ enum Figure {
     Backlog,
     Flood,
     Latency,
+    Far,
 }
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    if !options.bench {
-        println!("this is no test: `cargo bench --bench serve` runs it");
-        return ExitCode::SUCCESS;
-    }
-    let runtime = tokio::runtime::Runtime::new().expect("threads can be started");
-    match runtime.block_on(bench(&options)) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(u8::from(options.check)),
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::from(2)
-        }
-    }
+    common::run("serve", options.bench, options.check, bench(&options))
 }
 
 /// Runs everything and prints it; says whether every bound was kept.
@@ -100,6 +93,7 @@ async fn bench(options: &Options) -> Result<bool> {
             Figure::Backlog => backlog(options).await?,
             Figure::Flood => flood(options).await?,
             Figure::Latency => latency::measure(options).await?,
+            Figure::Far => latency::measure_far(options).await?,
         };
     }
     Ok(is_kept)

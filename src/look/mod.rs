@@ -210,6 +210,17 @@ impl Lookout {
         *self.listing.lock().expect("no panic happens while it is held") = Arc::default();
     }
 
+    /// Lets the next look read these tags at once, where they are said to stand for something new:
+    /// asking first what they stand for would be a round more.
+    pub fn expect(&self, hints: &BTreeMap<Tag, Digest>) {
+        let mut learned = self.learned();
+        for (tag, digest) in hints {
+            if !learned.found.contains_key(digest) {
+                learned.tags.remove(tag);
+            }
+        }
+    }
+
     /// Remembers what was just written under `tag`, so that it need not be read again.
     pub fn wrote(&self, tag: &Tag, index: &Index) {
         let content = read_published(Some(index.kind().media_type()), index.bytes());

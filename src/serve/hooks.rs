@@ -5,24 +5,25 @@
 //! refused, so what is of no use is accepted and kept aside; refusals are for what the sender's
 //! operator can repair.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::{ConnectInfo, Path, State};
 use axum::http::header::{ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use axum::{Router, http};
 use futures_util::StreamExt as _;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::App;
 use super::gate::{Gate, NotAdmitted};
 use super::setup::{Door, Setup};
+use super::shares::Share;
 use crate::model::{Push, Repository};
 use crate::store::{StoreError, Trigger, Wake};
 use crate::webhook::{self, handshake};
@@ -70,29 +71,39 @@ async fn ready(State(app): State<Arc<App>>) -> Response {
     response
 }
 
+type Sender = ConnectInfo<SocketAddr>;
+
 async fn deliver(
     state: State<Arc<App>>,
+    sender: Sender,
     name: Result<Path<String>, PathRejection>,
     request: http::Request<Body>,
 ) -> Response {
     // What is not even text is no hook's name.
     let name = name.map(|Path(name)| name).unwrap_or_default();
-    answer(state.0, &name, None, request).await
+    answer(state.0, sender.ip(), &name, None, request).await
 }
 
 async fn deliver_with_secret(
     state: State<Arc<App>>,
+    sender: Sender,
     path: Result<Path<(String, String)>, PathRejection>,
     request: http::Request<Body>,
 ) -> Response {
     let (name, secret) = path.map(|Path(path)| path).unwrap_or_default();
-    answer(state.0, &name, Some(&secret), request).await
+    answer(state.0, sender.ip(), &name, Some(&secret), request).await
 }
 
-async fn answer(app: Arc<App>, name: &str, secret: Option<&str>, request: http::Request<Body>) -> Response {
+async fn answer(
+    app: Arc<App>,
+    sender: IpAddr,
+    name: &str,
+    secret: Option<&str>,
+    request: http::Request<Body>,
+) -> Response {
     let setup = app.setup();
     let result = match setup.door(name) {
-        Some(door) => take(&app, &setup, door, secret, request).await,
+        Some(door) => take(&app, &setup, door, sender, secret, request).await,
         None => Err(Refused::NoSuchHook),
     };
     let (outcome, response) = match result {
@@ -120,6 +131,7 @@ async fn take(
     app: &App,
     setup: &Setup,
     door: &Door,
+    sender: IpAddr,
     secret: Option<&str>,
     request: http::Request<Body>,
 ) -> Result<Taken, Refused> {
@@ -136,7 +148,7 @@ async fn take(
     }
     door.gate.admit_head(secret, headers).await?;
     // The room is given back with the answer.
-    let (body, _room) = read(&app.bodies, headers, body, door.hook.format.longest_body_bytes()).await?;
+    let (body, _room) = read(app.bodies.of(sender), headers, body, door.hook.format.longest_body_bytes()).await?;
     door.gate.admit(secret, headers, &body)?;
 
     if let Some(validation) = handshake::validation_response(headers, &body) {
@@ -176,12 +188,7 @@ async fn greet(door: &Door, secret: Option<&str>, headers: &HeaderMap) -> Result
 
 /// Reads a body up to its format's limit, within the time that a body may take. The memory that all
 /// of them take together has a bound, too.
-async fn read(
-    bodies: &Arc<Semaphore>,
-    headers: &HeaderMap,
-    body: Body,
-    limit_bytes: usize,
-) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Refused> {
+async fn read(mut room: Share, headers: &HeaderMap, body: Body, limit_bytes: usize) -> Result<(Bytes, Share), Refused> {
     let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > limit_bytes as u64) {
         return Err(Refused::TooLarge);
@@ -189,17 +196,13 @@ async fn read(
     let reading = async {
         let mut stream = body.into_data_stream();
         let mut bytes = Vec::new();
-        let mut room: Option<OwnedSemaphorePermit> = None;
         while let Some(chunk) = stream.next().await {
             let chunk = chunk.map_err(|_| Refused::BrokenOff)?;
             if bytes.len() + chunk.len() > limit_bytes {
                 return Err(Refused::TooLarge);
             }
-            let length = u32::try_from(chunk.len()).unwrap_or(u32::MAX);
-            let more = bodies.clone().try_acquire_many_owned(length).map_err(|_| Refused::Crowded)?;
-            match &mut room {
-                Some(room) => room.merge(more),
-                None => room = Some(more),
+            if !room.take(chunk.len()) {
+                return Err(Refused::Crowded);
             }
             bytes.extend_from_slice(&chunk);
         }

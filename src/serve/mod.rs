@@ -18,6 +18,7 @@ mod places;
 mod scan;
 pub mod settings;
 mod setup;
+mod shares;
 mod worker;
 
 use std::io;
@@ -28,7 +29,7 @@ use std::time::Duration;
 use axum::Router;
 use axum_server::Handle;
 use hyper_util::rt::TokioTimer;
-use tokio::sync::{Mutex, Notify, Semaphore, mpsc};
+use tokio::sync::{Mutex, Notify, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -41,6 +42,7 @@ use notify::Notice;
 use places::Places;
 use settings::Settings;
 use setup::Setup;
+use shares::Shares;
 
 /// How long requests and jobs may take to end once the process was told to stop.
 const GRACE: Duration = Duration::from_secs(19);
@@ -48,7 +50,7 @@ const GRACE: Duration = Duration::from_secs(19);
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the database may take to write what is left at the end.
 const CLOSING: Duration = Duration::from_secs(2);
-/// How much of bodies that are still to be answered is kept in memory.
+/// How much of bodies that are still to be answered is kept in memory; of one address at most half.
 const BODIES_BYTES: usize = 64 * 1024 * 1024;
 
 /// What all parts of the service share.
@@ -61,8 +63,8 @@ pub(crate) struct App {
     stop: CancellationToken,
     notices: mpsc::Sender<Notice>,
     live: Live,
-    /// A permit for each byte of a body in memory.
-    bodies: Arc<Semaphore>,
+    /// The bytes of bodies in memory.
+    bodies: Shares,
     /// When it was last tried whether something can be stored, and what came of it.
     readiness: Mutex<Option<(Instant, Result<(), StoreError>)>>,
 }
@@ -142,7 +144,7 @@ impl Service {
             stop,
             notices: sender,
             live: Live::new(),
-            bodies: Arc::new(Semaphore::new(BODIES_BYTES)),
+            bodies: Shares::new(BODIES_BYTES, BODIES_BYTES / 2),
             readiness: Mutex::default(),
         });
         Ok(Service { app, notices, listen, admin })
@@ -257,7 +259,7 @@ fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
 async fn listener(listener: TcpListener, router: Router, handle: Handle<SocketAddr>, places: Places) -> io::Result<()> {
     let mut server = axum_server::from_tcp(listener)?.http1_only().handle(handle).acceptor(places);
     server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(64 * 1024);
-    server.serve(router.into_make_service()).await
+    server.serve(router.into_make_service_with_connect_info::<SocketAddr>()).await
 }
 
 /// Forgets what is older than the journal is kept, and what is not served any more.

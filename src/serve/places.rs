@@ -1,23 +1,25 @@
 //! Places: how many connections a listener has at one time.
 //!
-//! Whoever may reach the port can open connections; without a bound they would take the files that
-//! the database and the registries need. One too many is told to come again and closed.
+//! Without a bound they would take the files that the database and the registries need. One too
+//! many, or too many from one address, is told to come again and closed.
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum_server::accept::Accept;
 use futures_util::future::{self, BoxFuture, FutureExt as _};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::shares::{Share, Shares};
 
 /// The most connections of a listener, however many files the process may have open.
 const MOST: usize = 4096;
 /// The most connections of operators.
 const MOST_OPERATORS: usize = 64;
+/// As many places as one address may have in any case, if there are more.
+const PLENTY: usize = 510;
 /// How many files a process may have open if the system does not say.
 const USUAL_FILES: usize = 1024;
 /// What somebody without a place is told.
@@ -27,7 +29,7 @@ const FULL: &[u8] =
 /// The places of one listener.
 #[derive(Clone)]
 pub(super) struct Places {
-    free: Arc<Semaphore>,
+    shares: Shares,
 }
 
 impl Places {
@@ -42,8 +44,14 @@ impl Places {
     }
 
     fn new(count: usize) -> Places {
-        Places { free: Arc::new(Semaphore::new(count)) }
+        Places { shares: Shares::new(count, most_of_one(count)) }
     }
+}
+
+/// How many of so many places one address may have: a quarter, or as many as all senders behind one
+/// proxy may need, but never all.
+fn most_of_one(count: usize) -> usize {
+    (count / 4).max(PLENTY).min(count - (count / 64).max(1).min(count))
 }
 
 impl<S: Send + 'static> Accept<TcpStream, S> for Places {
@@ -52,9 +60,13 @@ impl<S: Send + 'static> Accept<TcpStream, S> for Places {
     type Future = BoxFuture<'static, io::Result<(Placed, S)>>;
 
     fn accept(&self, mut stream: TcpStream, service: S) -> Self::Future {
-        match self.free.clone().try_acquire_owned() {
-            Ok(place) => future::ready(Ok((Placed { stream, _place: place }, service))).boxed(),
-            Err(_) => async move {
+        let place = stream.peer_addr().ok().and_then(|peer| {
+            let mut place = self.shares.of(peer.ip());
+            place.take(1).then_some(place)
+        });
+        match place {
+            Some(place) => future::ready(Ok((Placed { stream, _place: place }, service))).boxed(),
+            None => async move {
                 // What was sent is read first, or closing would cut off the answer.
                 let _ = stream.try_read(&mut [0; 16 * 1024]);
                 let _ = stream.write_all(FULL).await;
@@ -69,7 +81,7 @@ impl<S: Send + 'static> Accept<TcpStream, S> for Places {
 /// A connection that gives its place back at its end.
 pub(super) struct Placed {
     stream: TcpStream,
-    _place: OwnedSemaphorePermit,
+    _place: Share,
 }
 
 impl AsyncRead for Placed {
@@ -120,7 +132,13 @@ fn soft_limit(limits: &str) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::soft_limit;
+    use super::{most_of_one, soft_limit};
+
+    #[test]
+    fn one_address_has_many_places_and_never_all() {
+        let most = [4096, 2048, 512, 32, 2, 1, 0].map(most_of_one);
+        assert_eq!(most, [1024, 512, 504, 31, 1, 0, 0]);
+    }
 
     #[test]
     fn the_soft_limit_is_the_one_that_counts() {

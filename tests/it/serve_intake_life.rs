@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use serde_json::json;
 
-use crate::support::FakeRegistry;
-use crate::support::intake::{ADMIN_TOKEN, Intake, NOWHERE, Place, eventually, must_be_able_to_mount, push, sections};
+use crate::support::intake::{ADMIN_TOKEN, HOOK_SECRET, Intake, NOWHERE, Place, must_be_able_to_mount, push, sections};
 use crate::support::raw;
+use crate::support::{FakeRegistry, eventually};
 
 /// A database that was used: its file is complete.
 async fn used() -> Place {
@@ -196,7 +196,7 @@ async fn a_broken_configuration_changes_nothing_and_a_good_one_counts_at_once() 
         sections(NOWHERE).replace("name = \"acme/*\"", "name = \"other/*\"").replace("\"quay\"\nf", "\"kiwi\"\nf");
     place.configure(&other);
     intake.signal("HUP").await;
-    intake.logs("again").await;
+    intake.logs("Read onetag.toml again").await;
     assert_eq!(intake.deliver(push("acme/app", "amd64-2")).await, 202);
     assert_eq!(intake.outcome("ignored").await, 1);
     assert_eq!(intake.deliver(push("other/app", "amd64-1")).await, 202);
@@ -264,6 +264,26 @@ async fn with_sixty_four_files_it_tells_senders_to_come_again_and_lives() {
     .await;
     eventually("it is published", async || registry.digest("acme/app:1")).await;
     intake.end("TERM").await.expect(0);
+}
+
+#[tokio::test]
+async fn one_address_cannot_keep_the_others_out() {
+    let place = Place::new(&sections(NOWHERE));
+    let intake = Intake::of(place.serve_after("ulimit -n 64")).await;
+    let mut open = Vec::new();
+    for _ in 0..200 {
+        open.push(intake.connect().await);
+    }
+    let refused = intake.request("GET", "/readyz").send().await.expect("an answer");
+    assert_eq!(refused.status(), 503, "the address that has too many gets no more");
+    let other = intake.client_at("127.0.0.2");
+    for path in ["/healthz", "/readyz"] {
+        let answer = other.get(format!("http://{}{path}", intake.listen)).send().await.expect("an answer");
+        assert_eq!(answer.status(), 200, "{path}");
+    }
+    let delivery = other.post(format!("http://{}/hooks/main", intake.listen)).header("Authorization", HOOK_SECRET);
+    let answer = delivery.body(push("acme/app", "amd64-1").to_string()).send().await.expect("an answer");
+    assert_eq!(answer.status(), 202);
 }
 
 #[tokio::test]

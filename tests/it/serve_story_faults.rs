@@ -1,5 +1,6 @@
 //! The service beside registries that announce too early, fail, hang, refuse or say nothing.
 
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::support::service::HOOK_SECRET;
@@ -69,6 +70,58 @@ async fn an_announcement_that_never_comes_true_does_not_block_what_is_there() {
     eventually("what is there is in", async || registry.children("ubuntu:xenial").contains(&amd64).then_some(())).await;
     service.idle().await;
     assert_eq!(registry.count(Kind::PutManifest), 1);
+}
+
+#[tokio::test]
+async fn a_push_in_the_middle_of_a_run_is_published_without_waiting_for_the_one_before() {
+    let (registry, service) = published(BOTH, "").await;
+    let newest = Arc::new(Mutex::new(String::new()));
+    let pushed = newest.clone();
+    let push_again = Play::run_after(move |registry| {
+        *pushed.lock().expect("nobody panicked") = registry.push_image("ubuntu:arm64-xenial", "linux/arm64");
+    });
+    registry.on(When::kind(Kind::PutManifest).once(), push_again);
+    let arm64 = registry.push_image("ubuntu:arm64-xenial", "linux/arm64");
+    service.tell("ubuntu", "arm64-xenial", &arm64).await;
+    let has_newest = async || {
+        let newest = newest.lock().expect("nobody panicked").clone();
+        registry.children("ubuntu:xenial").contains(&newest).then_some(())
+    };
+    eventually("the newest is in", has_newest).await;
+    service.idle().await;
+    // One look to begin with and one after the other image came, each followed by reading back.
+    let looks = registry
+        .requests_of(Kind::HeadManifest)
+        .iter()
+        .filter(|it| it.reference.as_deref() == Some("amd64-xenial"))
+        .count();
+    assert_eq!((looks, registry.count(Kind::PutManifest)), (4, 2), "{:?}", registry.written());
+}
+
+#[tokio::test]
+async fn a_push_that_was_pushed_over_before_it_was_told_is_not_waited_for_long() {
+    let (registry, service) = published(BOTH, "").await;
+    let told = registry.push_image("ubuntu:arm64-xenial", "linux/arm64");
+    let newer = registry.push_image("ubuntu:arm64-xenial", "linux/arm64");
+    service.tell("ubuntu", "arm64-xenial", &told).await;
+    eventually("what is there is in", async || registry.children("ubuntu:xenial").contains(&newer).then_some(())).await;
+    service.idle().await;
+    let looks = registry.requests_of(Kind::HeadManifest).into_iter();
+    let looks = looks.filter(|it| it.reference.as_deref() == Some("amd64-xenial")).count();
+    assert_eq!(looks, 5, "a look, three more in a quarter of a second, and reading back");
+}
+
+#[tokio::test]
+async fn an_image_pushed_again_is_published_in_three_rounds() {
+    let (registry, service) = published(BOTH, "").await;
+    let arm64 = registry.push_image("ubuntu:arm64-xenial", "linux/arm64");
+    registry.set_delay(Duration::from_millis(100)); // so that requests of one round overlap
+    registry.forget_requests();
+    service.tell("ubuntu", "arm64-xenial", &arm64).await;
+    eventually("it is in", async || registry.children("ubuntu:xenial").contains(&arm64).then_some(())).await;
+    service.idle().await;
+    assert_eq!(registry.count(Kind::PutManifest), 1);
+    assert_eq!(registry.rounds(), 4, "look, configs, write, and one to read it back");
 }
 
 #[tokio::test]
@@ -304,7 +357,7 @@ async fn a_job_that_began_before_a_reload_is_not_waited_for_either() {
     registry.on(When::any(), Play::Hang);
     let arm64 = registry.push_image("ubuntu:arm64-xenial", "linux/arm64");
     service.tell("ubuntu", "arm64-xenial", &arm64).await;
-    eventually("it hangs", async || (registry.requests().len() > 0).then_some(())).await;
+    eventually("it hangs", async || (!registry.requests().is_empty()).then_some(())).await;
     service.reload().await;
     let ran = service.stop().await.expect(0);
     assert!(!ran.stderr.contains("go on after the next start"), "{}", ran.stderr);

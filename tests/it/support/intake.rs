@@ -4,13 +4,13 @@
 //! something away from it, and its folder outlives it.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
 use super::cli::{Cli, Ran, Running, onetag};
+use super::eventually::eventually;
 
 /// What the hook `main` wants to see as `Authorization`.
 pub const HOOK_SECRET: &str = "Bearer hook-canary-31337-aa";
@@ -25,8 +25,6 @@ pub const ADMIN_TOKEN: &str = "admin-canary-5150-cccccc";
 
 /// A registry that nobody listens at.
 pub const NOWHERE: &str = "127.0.0.1:9";
-/// No condition is waited for longer than this.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A folder with a configuration and a database.
 pub struct Place {
@@ -212,6 +210,12 @@ impl Intake {
         self.running.id()
     }
 
+    /// A client at another address of this machine.
+    pub fn client_at(&self, address: &str) -> reqwest::Client {
+        let address: std::net::IpAddr = address.parse().expect("an address");
+        reqwest::Client::builder().no_proxy().tls_certs_only([]).local_address(address).build().expect("an HTTP client")
+    }
+
     /// Waits until it has logged this.
     pub async fn logs(&self, text: &str) {
         self.running.wait_for(text).await;
@@ -261,20 +265,4 @@ pub fn event(repository: &str, tag: &str) -> Value {
 pub fn sample(name: &str) -> Vec<u8> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/webhooks").join(name);
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-/// Asks again and again until there is an answer.
-#[track_caller]
-pub fn eventually<T>(what: &str, ask: impl AsyncFn() -> Option<T>) -> impl Future<Output = T> {
-    let place = std::panic::Location::caller();
-    async move {
-        let started = Instant::now();
-        loop {
-            if let Some(found) = ask().await {
-                return found;
-            }
-            assert!(started.elapsed() < PATIENCE, "{place}: this never came true: {what}");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    }
 }

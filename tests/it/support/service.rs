@@ -1,12 +1,11 @@
 //! `Service`: `onetag serve` as a child process on free ports, with what its senders and operators do.
 
-use std::time::{Duration, Instant};
-
 use onetag::store::Store;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::cli::{Cli, Ran, Running, onetag};
+use super::eventually::eventually;
 use super::real::free_address;
 
 /// What the hook `main` wants to see.
@@ -15,8 +14,6 @@ pub const HOOK_SECRET: &str = "Bearer hook-canary-5f1d";
 pub const ADMIN_TOKEN: &str = "admin-canary-77aa01";
 /// What notices are signed with.
 pub const NOTIFY_SECRET: &str = "notify-canary-90cc2e";
-/// No condition is waited for longer than this.
-const PATIENCE: Duration = Duration::from_secs(45);
 
 /// A running service with a database of its own; it ends when this is dropped.
 pub struct Service {
@@ -221,20 +218,4 @@ pub fn delivery(repository: &str, tag: &str, digest: &str) -> Value {
     let target = json!({ "mediaType": media_type, "repository": repository, "tag": tag, "digest": digest });
     let id = format!("{repository}:{tag}@{digest}");
     json!({ "events": [{ "id": id, "action": "push", "target": target, "request": { "host": "registry" } }] })
-}
-
-/// Asks again and again until there is an answer.
-#[track_caller]
-pub fn eventually<T>(what: &str, ask: impl AsyncFn() -> Option<T>) -> impl Future<Output = T> {
-    let place = std::panic::Location::caller();
-    async move {
-        let started = Instant::now();
-        loop {
-            if let Some(found) = ask().await {
-                return found;
-            }
-            assert!(started.elapsed() < PATIENCE, "{place}: this never came true: {what}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
 }

@@ -46,9 +46,19 @@ impl Seen {
     /// How often a client that sends all it can at once waited for answers before it asked on:
     /// requests that follow each other within half a round trip are one round.
     pub(crate) fn rounds(&self, rtt: Duration) -> usize {
-        let waits = self.requests.windows(2).filter(|pair| pair[1].at - pair[0].at > rtt / 2).count();
-        waits + usize::from(!self.requests.is_empty())
+        rounds(&self.requests, rtt)
     }
+
+    /// The same, up to the first request with this line; all if there is none.
+    pub(crate) fn rounds_to(&self, line: &str, rtt: Duration) -> usize {
+        let end = self.requests.iter().position(|request| request.line == line);
+        rounds(&self.requests[..end.map_or(self.requests.len(), |end| end + 1)], rtt)
+    }
+}
+
+fn rounds(requests: &[Request], rtt: Duration) -> usize {
+    let waits = requests.windows(2).filter(|pair| pair[1].at - pair[0].at > rtt / 2).count();
+    waits + usize::from(!requests.is_empty())
 }
 
 impl Proxy {
