@@ -83,6 +83,18 @@ fn auditor(registry: &Registry, rule: &Rule, repository: &Repository, facts: Fac
     Auditor::new(registry.clone(), scheme, facts)
 }
 
+/// Forgets what was found in repositories that no rule is about any more.
+pub(super) async fn forget_unserved(app: &App) -> Result<(), StoreError> {
+    let setup = app.setup();
+    for overview in app.store.overview().await? {
+        if setup.settings.rules_for(&overview.repository).next().is_none() {
+            let gone = app.store.found_tags(&overview.repository).await?;
+            app.store.forget_versions(&overview.repository, &gone).await?;
+        }
+    }
+    Ok(())
+}
+
 /// Looks at some plain tags and keeps what was found. What a job found in the meantime is newer and
 /// stays.
 async fn audit_some(
@@ -117,9 +129,12 @@ async fn act_on(app: &App, repository: &Repository, difference: &Difference) -> 
     let Ok(tag) = version.tag.parse::<Tag>() else {
         return Ok(());
     };
+    if version.state.is_fine() {
+        return Ok(());
+    }
     let job = app.store.job(repository, &tag).await?;
     let is_under_way = job.as_ref().is_some_and(|job| job.is_running || job.due_in.is_some());
-    if version.state.is_fine() || is_under_way || app.store.held(repository, &tag).await?.is_some() {
+    if is_under_way || app.store.held(repository, &tag).await?.is_some() {
         return Ok(());
     }
     let problems = new_problems(difference);

@@ -65,9 +65,9 @@ pub(crate) struct App {
     /// Ends looking and waiting, whatever settings it began with; the next start takes it up again.
     stop: CancellationToken,
     notices: mpsc::Sender<Notice>,
+    live: Live,
     /// The bytes of bodies in memory.
     bodies: Shares,
-    live: Live,
     /// When it was last tried whether something can be stored, and what came of it.
     readiness: Mutex<Option<(Instant, Result<(), StoreError>)>>,
 }
@@ -148,8 +148,8 @@ impl Service {
             reloaded: Notify::new(),
             stop,
             notices: sender,
-            bodies: Shares::new(BODIES_BYTES, BODIES_BYTES / 2),
             live: Live::new(),
+            bodies: Shares::new(BODIES_BYTES, BODIES_BYTES / 2),
             readiness: Mutex::default(),
         });
         Ok(Service { app, notices, listen, admin })
@@ -268,7 +268,7 @@ async fn listener(listener: TcpListener, router: Router, handle: Handle<SocketAd
     server.serve(router.into_make_service_with_connect_info::<SocketAddr>()).await
 }
 
-/// Forgets what is older than the journal is kept.
+/// Forgets what is older than the journal is kept, and what is not served any more.
 async fn upkeep(app: Arc<App>, stop: CancellationToken) {
     loop {
         let days = app.setup().settings.journal_days;
@@ -276,6 +276,9 @@ async fn upkeep(app: Arc<App>, stop: CancellationToken) {
             Ok(0) => {}
             Ok(forgotten) => tracing::info!(forgotten, "Forgot journal entries older than {days} days"),
             Err(error) => tracing::error!("Old journal entries could not be forgotten: {error}"),
+        }
+        if let Err(error) = audit::forget_unserved(&app).await {
+            tracing::error!("What is not served any more could not be forgotten: {error}");
         }
         tokio::select! {
             () = tokio::time::sleep(Duration::from_secs(3600)) => {}

@@ -110,7 +110,7 @@ pub(super) const NOTIFY: Kind = Kind {
     keys: &[
         ("url", r#""https://example.com/onetag""#),
         ("secret", r#"{ env = "NOTIFY_SECRET" }"#),
-        ("events", r#"["published", "held", "recovered"]"#),
+        ("events", r#"["published", "held", "recovered", "problem"]"#),
         ("repositories", r#"["registry.example.com/acme/*"]"#),
     ],
 };

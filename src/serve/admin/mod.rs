@@ -31,10 +31,10 @@ const LONGEST_BODY_BYTES: usize = 64 * 1024;
 pub(super) fn router(app: Arc<App>) -> Router {
     let api = Router::from(api())
         .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "there is nothing at this address") })
+        .method_not_allowed_fallback(|| async { Problem::new(StatusCode::METHOD_NOT_ALLOWED, "not this way") })
         .layer(map_response(problem::everywhere));
     Router::from(page::routes())
         .merge(api)
-        .method_not_allowed_fallback(|| async { Problem::new(StatusCode::METHOD_NOT_ALLOWED, "not this way") })
         .layer(DefaultBodyLimit::max(LONGEST_BODY_BYTES))
         .layer(from_fn_with_state(app.clone(), guard::host_and_origin))
         .with_state(app)

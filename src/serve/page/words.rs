@@ -85,7 +85,7 @@ pub(super) fn text(text: &str) -> Markup {
         bdi {
             @if is_paired {
                 @for (place, part) in parts.iter().enumerate() {
-                    @if place % 2 == 1 { code { (part) } } @else { (part) }
+                    @if !place.is_multiple_of(2) { code { (part) } } @else { (part) }
                 }
             } @else {
                 (text)
@@ -140,7 +140,7 @@ pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place) % 3 == 0 {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
             text.push('\u{202f}');
         }
         text.push(digit);

@@ -146,7 +146,7 @@ pub(crate) async fn a_list_is_filtered_by_state_architecture_and_name(store: Sto
 }
 
 pub(crate) async fn a_long_list_is_read_page_by_page(store: Store) {
-    let state = |n: usize| if n % 100 == 0 { ImageState::Dangling } else { ImageState::Ok };
+    let state = |n: usize| if n.is_multiple_of(100) { ImageState::Dangling } else { ImageState::Ok };
     let versions = (0..1000).map(|n| version(&format!("v{n:04}"), state(n))).collect();
     store.put_versions(&ubuntu(), versions, None).await.unwrap();
     let (mut after, mut seen) = (None, Vec::new());

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::cli::{Cli, Running};
-use super::eventually::eventually;
+use super::eventually;
 
 /// As many browsers as run at one time; each takes a machine's whole attention for a moment.
 static SEATS: Semaphore = Semaphore::const_new(2);
