@@ -110,7 +110,7 @@ pub(super) fn of(
     rows: &[Row],
 ) -> Vec<Problem> {
     let mut problems: Vec<(ImageState, Problem)> = Vec::new();
-    for reason in plan.reasons.iter().filter(|reason| is_told(reason, rows)) {
+    for reason in plan.reasons.iter().filter(|reason| is_told(reason, rows, published)) {
         let tag = reason.tag.as_ref().map(|tag| tag.to_string());
         let state = rows.iter().find(|row| row.row.tag == tag && tag.is_some()).map(|row| row.row.state);
         let foreign = ImageState::Dangling;
@@ -134,13 +134,11 @@ pub(super) fn of(
 }
 
 /// Whether a reason of the plan is a problem by itself: it holds, and no row says the same.
-fn is_told(reason: &Reason, rows: &[Row]) -> bool {
+fn is_told(reason: &Reason, rows: &[Row], published: Option<&Published>) -> bool {
     match reason.code {
-        // What would be removed has a row as an orphan.
-        Code::Removal => false,
-        // A required architecture that only the index has, or that no tag could be, has a row.
-        Code::ArchMissing => reason.forbids() && reason.tag.is_some(),
-        Code::NothingFound => reason.forbids() && rows.is_empty(),
+        // What is required and what would be removed have rows.
+        Code::Removal | Code::ArchMissing => false,
+        Code::NothingFound => reason.forbids() && rows.is_empty() && published.is_none(),
         _ => reason.forbids(),
     }
 }

@@ -127,6 +127,7 @@ fn of_tag(
     let same_digest = entry.is_some_and(|entry| image.is(&entry.descriptor.digest));
     let holds_it = published.is_some_and(|p| p.content == Content::Image && image.is(&p.digest));
     let finding = match image.verdict {
+        Verdict::Missing if is_required && is_lost => Finding::Dangling,
         Verdict::Missing if is_required => Finding::Missing,
         Verdict::Missing => return entry.map(|entry| of_entry(ground, entry, is_doubled)),
         Verdict::Mismatch => Finding::Mismatch,

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use anstyle::Style;
 use unicode_width::UnicodeWidthStr as _;
 
-use super::matrix::{Line, MOST_MESSAGES, MOST_REMEDIES, Matrix, groups, mark};
+use super::matrix::{Line, MOST_MESSAGES, MOST_REMEDIES, Matrix, groups, mark, sentence};
 use super::{Report, Told};
 use crate::cli::console::{Console, DIM, GREEN, RED, YELLOW, width};
 use crate::model::version::{ImageState, Summary, VersionState};
@@ -104,9 +104,8 @@ impl Text {
         let mut told = String::new();
         for group in groups(&self.matrix.problems) {
             let _ = writeln!(told, "\n{YELLOW}{}{YELLOW:#}", group.code);
-            for (message, count) in group.messages.iter().take(MOST_MESSAGES) {
-                let times = if *count > 1 { format!(" ({count} tags)") } else { String::new() };
-                told.push_str(&wrapped(&format!("{message}{times}"), width, 2));
+            for message in group.messages.iter().take(MOST_MESSAGES) {
+                told.push_str(&wrapped(&sentence(message), width, 2));
             }
             let more = group.messages.len().saturating_sub(MOST_MESSAGES);
             if more > 0 {

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{audit, codes, problems, publish, publish_all, states};
 use crate::support::FakeRegistry;
-use crate::support::image::{Image, OCI_INDEX, OCI_MANIFEST, attestation, helm_chart, index};
+use crate::support::image::{Image, OCI_INDEX, attestation, helm_chart, index};
 
 /// Puts an index of these descriptors under `ubuntu:xenial`.
 fn put_index(registry: &FakeRegistry, descriptors: &[serde_json::Value]) -> String {
@@ -237,7 +237,7 @@ async fn an_entry_without_a_platform_is_named() {
     put_index(&registry, &[entry]);
     let document = audit(&registry, &[], 7).await;
     assert_eq!(states(&document), ["xenial foreign: amd64=mismatch"]);
-    assert_eq!(codes(&document, "xenial"), ["no-platform", "foreign-tag"]);
+    assert_eq!(codes(&document, "xenial"), ["foreign-tag", "no-platform"]);
 }
 
 #[tokio::test]
@@ -279,7 +279,6 @@ async fn an_index_in_an_index_is_no_image() {
     put_index(&registry, &[registry.descriptor("ubuntu:amd64-xenial"), nested]);
     let document = audit(&registry, &["--tag", "xenial"], 7).await;
     assert_eq!(states(&document), ["xenial foreign: amd64=ok arm64=unreadable"]);
-    assert!(OCI_MANIFEST != OCI_INDEX);
 }
 
 #[tokio::test]
@@ -292,7 +291,7 @@ async fn a_word_that_nobody_knows_is_told_beside_the_known_ones() {
     let document = audit(&registry, &[], 7).await;
     assert_eq!(
         states(&document),
-        ["xenial unreadable: amd64=ok arm64=ok armhf=ok riscv128-xenial=unpublished x86=unreadable"]
+        ["xenial unreadable: amd64=ok arm64=ok armhf=ok x86=unreadable riscv128-xenial=unpublished"]
     );
     assert_eq!(codes(&document, "xenial"), ["ambiguous-word", "unknown-word"]);
     let named = audit(&registry, &["--word", "riscv128=linux/riscv64", "--word", "x86=linux/386"], 0).await;

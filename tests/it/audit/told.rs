@@ -90,9 +90,12 @@ async fn colours_are_asked_for_or_not_there() {
 async fn many_problems_of_a_kind_are_counted_and_not_all_told() {
     let registry = FakeRegistry::start().await;
     for version in 0..30 {
-        registry.push_image(&format!("ubuntu:amd64-{version}"), "linux/arm64");
+        registry.push_image(&format!("ubuntu:amd64-{version}"), "linux/amd64");
+        registry.push_image(&format!("ubuntu:arm64-wrong-{version}"), "linux/amd64");
     }
     let ran = audit(&registry).run().await.expect(7);
-    assert!(ran.stdout.contains("and 20 more"), "{}", ran.stdout);
-    assert!(ran.stdout.contains("30 tags: 30 mismatch"), "{}", ran.stdout);
+    let told = ran.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(told.contains("and 20 more: `--output json` has them all"), "{}", ran.stdout);
+    assert!(told.contains("`arm64-wrong-4` and 25 more: the tag promises linux/arm64"), "{}", ran.stdout);
+    assert!(told.contains("60 tags: 30 unpublished, 30 mismatch"), "{}", ran.stdout);
 }
