@@ -97,7 +97,7 @@ impl Text {
     fn legend(&self, width: usize) -> String {
         let marks: Vec<String> =
             self.matrix.states().into_iter().map(|state| format!("{} {}", mark(state), meaning(state))).collect();
-        format!("\n{DIM}{}{DIM:#}", wrapped(&marks.join("   "), width, 0))
+        format!("\n{DIM}{}{DIM:#}", wrapped(&marks.join(", "), width, 0))
     }
 
     fn problems(&self, width: usize) -> String {
@@ -141,13 +141,13 @@ fn meaning(state: ImageState) -> &'static str {
     match state {
         ImageState::Ok => "ok",
         ImageState::Unpublished => "not in the index",
-        ImageState::Stale => "stale: the index is older",
-        ImageState::Orphan => "orphan: no tag for it",
+        ImageState::Stale => "stale (older in the index)",
+        ImageState::Orphan => "orphan (no tag for it)",
         ImageState::Missing => "missing",
         ImageState::Duplicate => "duplicate",
         ImageState::Unreadable => "unreadable",
         ImageState::Mismatch => "mismatch",
-        ImageState::Dangling => "dangling: the registry lost it",
+        ImageState::Dangling => "dangling (the registry lost it)",
     }
 }
 
