@@ -97,7 +97,10 @@ impl Text {
     fn legend(&self, width: usize) -> String {
         let marks: Vec<String> =
             self.matrix.states().into_iter().map(|state| format!("{} {}", mark(state), meaning(state))).collect();
-        format!("\n{DIM}{}{DIM:#}", wrapped(&marks.join(", "), width, 0))
+        let last = marks.len().saturating_sub(1);
+        let marks =
+            marks.iter().enumerate().map(|(at, mark)| if at < last { format!("{mark},") } else { mark.clone() });
+        format!("\n{DIM}{}{DIM:#}", flowed(marks, width, 0))
     }
 
     fn problems(&self, width: usize) -> String {
@@ -184,17 +187,21 @@ fn cut(text: &str, width: usize) -> String {
 
 /// Lines of at most `width` columns, each set in by `indent`; a word that is longer stands alone.
 fn wrapped(text: &str, width: usize, indent: usize) -> String {
+    flowed(text::clean(text, 2_000).split(' ').map(str::to_owned), width, indent)
+}
+
+/// The same of pieces that stay whole.
+fn flowed(pieces: impl Iterator<Item = String>, width: usize, indent: usize) -> String {
     let (mut lines, mut line) = (String::new(), String::new());
-    let text = text::clean(text, 2_000);
-    for word in text.split(' ') {
-        if !line.is_empty() && indent + line.width() + 1 + word.width() > width {
+    for piece in pieces {
+        if !line.is_empty() && indent + line.width() + 1 + piece.width() > width {
             let _ = writeln!(lines, "{:indent$}{line}", "");
             line.clear();
         }
         if !line.is_empty() {
             line.push(' ');
         }
-        line.push_str(word);
+        line.push_str(&piece);
     }
     let _ = writeln!(lines, "{:indent$}{line}", "");
     lines

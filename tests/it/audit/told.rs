@@ -47,8 +47,8 @@ async fn the_matrix_shows_every_state_with_its_remedy() {
     trusty    +      +      o              orphan
     xenial    +      +      ~              stale
 
-    + ok, - not in the index, ~ stale (older in the index), o orphan (no tag for it), !
-    mismatch
+    + ok, - not in the index, ~ stale (older in the index), o orphan (no tag for it),
+    ! mismatch
 
     config-arch-mismatch
       `arm64-bionic`: the tag promises linux/arm64 but the image config says linux/amd64
