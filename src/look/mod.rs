@@ -20,7 +20,7 @@ use crate::model::{
     ArchChoice, ArchTag, Descriptor, Digest, Found, Image, Index, Job, Last, Meaning, Observation, Pattern, Published,
     Repository, Seen, Tag, Unfit, Words,
 };
-use crate::plan::group;
+use crate::plan::{OnMismatch, Policy, Verify, group};
 use crate::registry::{
     Document, Manifest, Registry, RegistryError, attested, is_attestation, read_claim, read_manifest, read_published,
 };
@@ -34,6 +34,24 @@ pub struct Scope {
     pub expected: Vec<ArchChoice>,
     /// Whether attestations are of interest.
     pub attestations: bool,
+    /// Whether images are asked for what their files prove.
+    pub evidence: bool,
+    /// Whether what a copy of an image with another label is made of is kept, where the label is
+    /// not as promised.
+    pub originals: bool,
+}
+
+impl Scope {
+    /// What a policy wants to know of every image.
+    pub fn of(policy: &Policy) -> Scope {
+        Scope {
+            only: None,
+            expected: Vec::new(),
+            attestations: !policy.drop_attestations,
+            evidence: policy.verify == Verify::Entrypoint,
+            originals: policy.on_mismatch == OnMismatch::Rewrite,
+        }
+    }
 }
 
 /// What is known about a plain tag before looking.
@@ -282,7 +300,15 @@ impl Lookout {
             Some(bytes) => bytes.and_then(|bytes| read_claim(&bytes)),
         };
         Ok(match claim {
-            Ok(claim) => Found::Image(Box::new(Image { manifest, claim, attestations, has_foreign_layers })),
+            Ok(claim) => Found::Image(Box::new(Image {
+                manifest,
+                claim,
+                attestations,
+                has_foreign_layers,
+                evidence: None,
+                bytes_read: 0,
+                original: None,
+            })),
             Err(unfit) => Found::Unfit(unfit),
         })
     }

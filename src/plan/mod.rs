@@ -5,16 +5,20 @@
 
 pub mod group;
 pub mod policy;
+pub mod prove;
 pub mod reason;
 mod replace;
+pub mod rewrite;
 mod weigh;
 
 use std::collections::BTreeMap;
 
 use crate::model::image::{Child, Content};
 use crate::model::{Digest, Entry, Index, IndexKind, Job, Platform, Published, Seen, Tag};
-pub use policy::{IndexType, OnMismatch, Policy};
+pub use policy::{Doubts, IndexType, OnDoubt, OnMismatch, Policy, Verify};
 pub use reason::{Code, Reason, Weight};
+pub use rewrite::{Rewritten, rewritten};
+use weigh::Weighing;
 pub use weigh::{Verdict, Weighed};
 
 /// The most entries an index may have; every client and registry in use takes as many.
@@ -51,6 +55,8 @@ pub enum Decision {
 /// An index to write, and where.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Push {
+    /// Copies of images with a repaired label; they are written first, since the index names them.
+    pub rewritten: Vec<Rewritten>,
     /// The index.
     pub index: Index,
     /// The same images as a Docker manifest list, for a registry that refuses OCI indexes.
@@ -91,7 +97,7 @@ pub fn plan(job: &Job, seen: &Seen, policy: &Policy) -> Plan {
 
     reasons.extend(replace::rolled_back(job, seen, index));
 
-    let images = weighed.images;
+    let Weighing { images, rewritten, .. } = weighed;
     if reasons.iter().any(Reason::forbids) {
         return Plan { decision: Decision::Hold, images, reasons, changes: Changes::default() };
     }
@@ -101,7 +107,7 @@ pub fn plan(job: &Job, seen: &Seen, policy: &Policy) -> Plan {
     let decision = if tags.is_empty() {
         Decision::Keep(index.clone())
     } else {
-        Decision::Push(Push { index: index.clone(), fallback: indexes.fallback(index), tags })
+        Decision::Push(Push { rewritten, index: index.clone(), fallback: indexes.fallback(index), tags })
     };
     Plan { decision, images, reasons, changes }
 }
