@@ -4,6 +4,8 @@
 //! and so is every architecture tag: if one of them moved meanwhile, everything starts again from
 //! what is there now, a bounded number of times.
 
+mod copies;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -330,6 +332,9 @@ impl Publisher {
         };
         if self.options.dry_run {
             return done(plan, Action::Pushed, Some(push.index));
+        }
+        if let Some(what) = self.write_copies(registry, job, &push.rewritten).await? {
+            return Ok(Acted::Moved(what));
         }
         let mut plan = plan;
         let mut written: Vec<String> = Vec::new();

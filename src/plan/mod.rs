@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use crate::model::image::{Child, Content};
 use crate::model::{Digest, Entry, Index, IndexKind, Job, Platform, Published, Seen, Tag};
 pub use policy::{Doubts, IndexType, OnDoubt, OnMismatch, Policy, Verify};
+pub use prove::{Proved, contradicts, prove};
 pub use reason::{Code, Reason, Weight};
 pub use rewrite::{Rewritten, rewritten};
 use weigh::Weighing;
