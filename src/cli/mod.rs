@@ -12,6 +12,7 @@ mod publish;
 mod report;
 mod serve;
 mod settings;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -80,6 +81,7 @@ pub struct Cli {
 #[derive(Subcommand, Debug)]
 enum Command {
     Publish(Box<publish::PublishArgs>),
+    Verify(Box<verify::VerifyArgs>),
     Hook(hook::HookArgs),
     Serve(serve::ServeArgs),
     History(history::HistoryArgs),
@@ -109,6 +111,7 @@ pub fn main() -> ExitCode {
     };
     let result = match cli.command {
         Command::Publish(args) => publish::run(*args),
+        Command::Verify(args) => verify::run(*args),
         Command::Hook(args) => hook::run(&args),
         Command::Serve(args) => serve::run(args),
         Command::History(args) => history::history(args),

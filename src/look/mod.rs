@@ -5,6 +5,9 @@
 //! HEAD. There is no judgement here: what is odd about an image is a fact among others.
 
 mod facts;
+pub mod files;
+mod open;
+mod single;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
@@ -13,17 +16,19 @@ use futures_util::future::{try_join, try_join_all, try_join3};
 use tokio::sync::OnceCell;
 
 pub use facts::Facts;
+pub use single::Candidate;
 
 use crate::model::image::Content;
 use crate::model::text::clean;
 use crate::model::{
-    ArchChoice, ArchTag, Descriptor, Digest, Found, Image, Index, Job, Last, Meaning, Observation, Pattern, Published,
-    Repository, Seen, Tag, Unfit, Words,
+    ArchChoice, ArchTag, Descriptor, Digest, Found, Index, Job, Last, Meaning, Observation, Pattern, Promise,
+    Published, Repository, Seen, Tag, Unfit, Words,
 };
-use crate::plan::{OnMismatch, Policy, Verify, group};
+use crate::plan::{OnMismatch, Policy, Verify, contradicts, group};
 use crate::registry::{
-    Document, Manifest, Registry, RegistryError, attested, is_attestation, read_claim, read_manifest, read_published,
+    Document, Manifest, Registry, RegistryError, attested, is_attestation, read_manifest, read_published,
 };
+use open::Opened;
 
 /// Which architecture tags are looked for.
 #[derive(Clone, Debug, Default)]
@@ -79,6 +84,7 @@ pub struct Lookout {
     pattern: Pattern,
     words: Words,
     scope: Scope,
+    facts: Facts,
     listing: Mutex<Arc<OnceCell<Versions>>>,
     learned: Mutex<Learned>,
 }
@@ -99,7 +105,21 @@ struct Learned {
 impl Lookout {
     /// Looks at `repository`, whose tags are made by `pattern` of `words`.
     pub fn new(repository: Repository, pattern: Pattern, words: Words, scope: Scope) -> Lookout {
-        Lookout { repository, pattern, words, scope, listing: Mutex::default(), learned: Mutex::default() }
+        Lookout {
+            repository,
+            pattern,
+            words,
+            scope,
+            facts: Facts::default(),
+            listing: Mutex::default(),
+            learned: Mutex::default(),
+        }
+    }
+
+    /// The same, but what is known about digests is shared with others.
+    #[must_use]
+    pub fn sharing(self, facts: Facts) -> Lookout {
+        Lookout { facts, ..self }
     }
 
     /// Looks at everything that a decision about `job` needs.
@@ -203,13 +223,17 @@ impl Lookout {
             return Ok(Observation { arch_tag, digest: None, found: Found::Unfit(Unfit::AmbiguousWord) });
         }
         let tag = arch_tag.tag.clone();
+        let promise = match &arch_tag.meaning {
+            Meaning::Promise(promise) => Some(promise.clone()),
+            Meaning::Ambiguous => None,
+        };
         let seen = |digest, found| Ok(Observation { arch_tag, digest, found });
         if self.learned().tags.contains_key(&tag) {
             let Some(digest) = self.resolve(registry, &tag).await? else {
                 return seen(None, Found::Missing);
             };
             let found = self.learned().found.get(&digest).cloned();
-            if let Some(found) = found {
+            if let Some(found) = found.filter(|found| self.is_enough(found, promise.as_ref())) {
                 return seen(Some(digest), found);
             }
         }
@@ -218,29 +242,53 @@ impl Lookout {
             Ok(None) => return seen(None, Found::Missing),
             Err(error) => return seen(None, Found::Unfit(unfit_manifest(error)?)),
         };
-        let found = self.open(registry, &manifest).await?;
+        let found = self.open(registry, &manifest, promise.as_ref()).await?;
         let mut learned = self.learned();
         learned.tags.insert(tag, manifest.digest.clone());
         if is_true_for_ever(&found) {
-            learned.found.insert(manifest.digest.clone(), found.clone());
+            learned.found.insert(manifest.digest.clone(), for_next_time(found.clone()));
         }
         drop(learned);
         seen(Some(manifest.digest), found)
     }
 
+    /// Whether what was learned about an image says all that is asked now: what a copy is made of
+    /// was not kept where the label was right under another tag.
+    fn is_enough(&self, found: &Found, promise: Option<&Promise>) -> bool {
+        let Found::Image(image) = found else { return true };
+        let is_mislabelled = || promise.is_some_and(|promise| contradicts(promise, &image.claim));
+        !self.scope.originals || image.original.is_some() || !is_mislabelled()
+    }
+
     /// What a manifest under an architecture tag is: an image, or an index that holds just one.
-    async fn open(&self, registry: &Registry, manifest: &Manifest) -> Result<Found, RegistryError> {
+    async fn open(
+        &self,
+        registry: &Registry,
+        manifest: &Manifest,
+        promise: Option<&Promise>,
+    ) -> Result<Found, RegistryError> {
         match read_manifest(manifest.content_type.as_deref(), &manifest.bytes) {
             Ok((media_type, Document::Image { config, has_foreign_layers })) => {
                 let descriptor = Descriptor::new(media_type, manifest.digest.clone(), manifest.bytes.len() as u64);
-                self.image(registry, descriptor, config, has_foreign_layers, Vec::new()).await
+                let bytes = manifest.bytes.clone();
+                let (attestations, index) = (Vec::new(), None);
+                let opened = Opened { manifest: descriptor, bytes, config, has_foreign_layers, attestations, index };
+                self.image(registry, opened, promise).await
             }
-            Ok((_, Document::Index { manifests })) => self.open_index(registry, manifests).await,
+            Ok((_, Document::Index { manifests })) => {
+                self.open_index(registry, &manifest.digest, manifests, promise).await
+            }
             Err(unfit) => Ok(Found::Unfit(unfit)),
         }
     }
 
-    async fn open_index(&self, registry: &Registry, manifests: Vec<Descriptor>) -> Result<Found, RegistryError> {
+    async fn open_index(
+        &self,
+        registry: &Registry,
+        digest: &Digest,
+        manifests: Vec<Descriptor>,
+        promise: Option<&Promise>,
+    ) -> Result<Found, RegistryError> {
         let (attestations, images): (Vec<_>, Vec<_>) = manifests.into_iter().partition(is_attestation);
         let entry = match images.as_slice() {
             [] => return Ok(Found::Unfit(Unfit::NotAnImage("an index without an image".to_owned()))),
@@ -252,10 +300,23 @@ impl Lookout {
                 return Ok(Found::Unfit(Unfit::SeveralImages(images.iter().map(name).collect())));
             }
         };
+        let index = Some((digest.clone(), !attestations.is_empty()));
         let about_it = |attestation: &Descriptor| attested(attestation) == Some(entry.digest.as_str());
         let attestations: Vec<Descriptor> =
             attestations.into_iter().filter(|a| self.scope.attestations && about_it(a)).collect();
 
+        self.open_entry(registry, entry, attestations, index, promise).await
+    }
+
+    /// What an entry of an index is, with the attestations about it.
+    async fn open_entry(
+        &self,
+        registry: &Registry,
+        entry: &Descriptor,
+        attestations: Vec<Descriptor>,
+        index: Option<(Digest, bool)>,
+        promise: Option<&Promise>,
+    ) -> Result<Found, RegistryError> {
         let child = registry.manifest(&self.repository, entry.digest.as_str());
         let present = attestations.iter().map(|a| registry.resolve(&self.repository, a.digest.as_str()));
         let (child, present) = match try_join(child, try_join_all(present)).await {
@@ -278,39 +339,21 @@ impl Lookout {
             Ok((media_type, Document::Image { config, has_foreign_layers })) => {
                 let mut descriptor = Descriptor::new(media_type, entry.digest.clone(), size);
                 descriptor.annotations = entry.annotations.clone();
-                self.image(registry, descriptor, config, has_foreign_layers, attestations).await
+                let opened = Opened {
+                    manifest: descriptor,
+                    bytes: child.bytes,
+                    config,
+                    has_foreign_layers,
+                    attestations,
+                    index,
+                };
+                self.image(registry, opened, promise).await
             }
             Ok((_, Document::Index { .. })) => {
                 Ok(Found::Unfit(Unfit::UnsupportedMediaType("an index that holds another index".to_owned())))
             }
             Err(unfit) => Ok(Found::Unfit(unfit)),
         }
-    }
-
-    async fn image(
-        &self,
-        registry: &Registry,
-        manifest: Descriptor,
-        config: Box<Descriptor>,
-        has_foreign_layers: bool,
-        attestations: Vec<Descriptor>,
-    ) -> Result<Found, RegistryError> {
-        let claim = match registry.config(&self.repository, &config).await? {
-            None => return Ok(Found::Unfit(Unfit::ContentMissing("its config".to_owned()))),
-            Some(bytes) => bytes.and_then(|bytes| read_claim(&bytes)),
-        };
-        Ok(match claim {
-            Ok(claim) => Found::Image(Box::new(Image {
-                manifest,
-                claim,
-                attestations,
-                has_foreign_layers,
-                evidence: None,
-                bytes_read: 0,
-                original: None,
-            })),
-            Err(unfit) => Found::Unfit(unfit),
-        })
     }
 
     async fn published(&self, registry: &Registry, tag: &Tag) -> Result<Option<(Tag, Published)>, RegistryError> {
@@ -355,10 +398,19 @@ fn unfit_manifest(error: RegistryError) -> Result<Unfit, RegistryError> {
     }
 }
 
+/// What is remembered of a look: not what it cost.
+fn for_next_time(mut found: Found) -> Found {
+    if let Found::Image(image) = &mut found {
+        image.bytes_read = 0;
+    }
+    found
+}
+
 /// Whether a digest will always lead to this; what is missing or broken today may be there tomorrow.
 fn is_true_for_ever(found: &Found) -> bool {
     match found {
-        Found::Image(_) => true,
+        // What files prove has a memory of its own, which knows which gaps stay.
+        Found::Image(image) => image.evidence.as_ref().is_none_or(|evidence| evidence.gap.is_none()),
         Found::Missing => false,
         Found::Unfit(unfit) => !matches!(
             unfit,

@@ -3,6 +3,7 @@
 //! A plan cannot fail. An image that cannot be used is a [`Reason`], not an error, and one reason
 //! that holds leaves whatever is published as it is.
 
+pub mod alone;
 pub mod group;
 pub mod policy;
 pub mod prove;
@@ -15,6 +16,7 @@ use std::collections::BTreeMap;
 
 use crate::model::image::{Child, Content};
 use crate::model::{Digest, Entry, Index, IndexKind, Job, Platform, Published, Seen, Tag};
+pub use alone::{Promiser, prove_alone};
 pub use policy::{Doubts, IndexType, OnDoubt, OnMismatch, Policy, Verify};
 pub use prove::{Proved, contradicts, prove};
 pub use reason::{Code, Reason, Weight};
@@ -40,6 +42,16 @@ pub struct Plan {
     pub reasons: Vec<Reason>,
     /// How the index differs from what the plain tag serves now; nothing changes where it is held.
     pub changes: Changes,
+}
+
+impl Plan {
+    /// Copies of images with a repaired label, which are written before the index.
+    pub fn copies(&self) -> &[Rewritten] {
+        match &self.decision {
+            Decision::Push(push) => &push.rewritten,
+            Decision::Keep(_) | Decision::Hold => &[],
+        }
+    }
 }
 
 /// What to do about one plain tag.

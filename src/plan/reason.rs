@@ -69,9 +69,9 @@ impl Reason {
     }
 
     /// The reason why what `tag` holds cannot be used.
-    pub fn unfit(tag: &Tag, unfit: &Unfit) -> Reason {
+    pub fn unfit(tag: Option<&Tag>, unfit: &Unfit) -> Reason {
         let (code, message, remedy) = explain(unfit);
-        let reason = Reason::hold(code, Some(tag), message);
+        let reason = Reason::hold(code, tag, message);
         match remedy {
             Some(remedy) => reason.remedy(remedy),
             None => reason,

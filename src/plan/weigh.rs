@@ -29,8 +29,8 @@ pub struct Weighed {
     pub verdict: Verdict,
     /// The copy with a repaired label that takes its place in the index.
     pub rewritten: Option<Digest>,
-    /// How many bytes of its layers were read to find out.
-    pub bytes_read: u64,
+    /// How many bytes of its layers were read to find out; none where its files were not asked.
+    pub bytes_read: Option<u64>,
 }
 
 impl Weighed {
@@ -170,7 +170,7 @@ fn weigh_one<'a>(
         platform,
         verdict,
         rewritten: None,
-        bytes_read: image.map_or(0, |image| image.bytes_read),
+        bytes_read: image.and_then(|image| image.evidence.as_ref().map(|_| image.bytes_read)),
     };
     let Some(promise) = promised(observation) else {
         reasons.push(Reason::ambiguous_word(&arch_tag.tag, &arch_tag.word));
@@ -179,7 +179,7 @@ fn weigh_one<'a>(
     match &observation.found {
         Found::Missing => weighed(None, Some(promise.platform.clone()), Verdict::Missing),
         Found::Unfit(unfit) => {
-            reasons.push(Reason::unfit(&arch_tag.tag, unfit));
+            reasons.push(Reason::unfit(Some(&arch_tag.tag), unfit));
             weighed(None, Some(promise.platform.clone()), Verdict::Unreadable)
         }
         Found::Image(image) => {
