@@ -5,6 +5,7 @@
 //! HEAD. There is no judgement here: what is odd about an image is a fact among others.
 
 mod facts;
+mod files;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
@@ -13,6 +14,7 @@ use futures_util::future::{try_join, try_join_all, try_join3};
 use tokio::sync::OnceCell;
 
 pub use facts::Facts;
+pub use files::{Examined, examine};
 
 use crate::model::image::Content;
 use crate::model::text::clean;
