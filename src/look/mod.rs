@@ -5,7 +5,7 @@
 //! HEAD. There is no judgement here: what is odd about an image is a fact among others.
 
 mod facts;
-pub mod files;
+mod files;
 mod open;
 mod single;
 
@@ -16,6 +16,7 @@ use futures_util::future::{try_join, try_join_all, try_join3};
 use tokio::sync::OnceCell;
 
 pub use facts::Facts;
+pub use files::{Examined, examine};
 pub use single::Candidate;
 
 use crate::model::image::Content;

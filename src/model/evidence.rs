@@ -12,6 +12,9 @@ use super::platform::Platform;
 pub struct Evidence {
     /// The programs that say what the image runs on, the most telling first.
     pub witnesses: Vec<Witness>,
+    /// What the started program needs to start and the image does not have, in words.
+    #[serde(default)]
+    pub lacks: Option<String>,
     /// Why the files could not be read as far as was needed, in words; none where they could.
     pub gap: Option<String>,
 }
@@ -35,8 +38,10 @@ pub enum Role {
     EntryPoint,
     /// The kernel starts it first, to load the one above.
     Loader,
-    /// The shell, where the image starts no program that says anything.
+    /// The shell: it starts the one above, or the image starts nothing else.
     Shell,
+    /// One of the programs of an image that starts none and has no shell.
+    Program,
 }
 
 /// What a program runs on, as far as its header says.

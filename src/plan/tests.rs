@@ -102,7 +102,7 @@ fn starting(observation: Observation, platform: &str) -> Observation {
         shown: format!("ELF {}", platform.architecture()),
     };
     let witness = Witness { path: "/bin/sh".to_owned(), role: Role::EntryPoint, machine };
-    with(observation, |image| image.evidence = Some(Evidence { witnesses: vec![witness], gap: None }))
+    with(observation, |image| image.evidence = Some(Evidence { witnesses: vec![witness], ..Evidence::default() }))
 }
 
 /// The digest of what `image(tag, ..)` holds.

@@ -8,6 +8,7 @@
 
 mod auth;
 mod auth_error;
+mod blob;
 mod challenge;
 mod client;
 pub mod credentials;
@@ -34,6 +35,7 @@ use reqwest::{Method, StatusCode};
 
 use crate::model::{Descriptor, Digest, Host, Repository, Tag, Unfit};
 pub use auth_error::AuthError;
+pub use blob::Blob;
 pub use client::{Trust, client_for};
 use credentials::Keychain;
 pub use error::{Kind, Refusal, RegistryError, RequestLine};
@@ -362,6 +364,8 @@ impl Registry {
             limit_bytes,
             follow: Follow::SameOrigin,
             fresh: false,
+            range: None,
+            is_streamed: false,
         }
     }
 
@@ -383,6 +387,7 @@ fn confirmed(call: &Call<'_>, answer: Answer) -> Result<Option<Answer>, Registry
     }
     match answer.status {
         StatusCode::OK => Ok(Some(answer)),
+        StatusCode::PARTIAL_CONTENT if call.range.is_some() => Ok(Some(answer)),
         StatusCode::NOT_FOUND => {
             let refusal = read_refusal(&answer);
             match refusal.code.as_str() {

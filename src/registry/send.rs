@@ -3,17 +3,18 @@
 //!
 //! Everything that leaves this program for a registry passes through [`Wire::send`].
 
-use std::sync::Mutex;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue,
-    LOCATION,
+    LOCATION, RANGE,
 };
-use reqwest::{Method, StatusCode, Url};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use reqwest::{Method, Response, StatusCode, Url};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::Instrument as _;
 
 use super::Settings;
@@ -38,7 +39,7 @@ pub(super) struct Wire {
     pub(super) clients: Clients,
     pub(super) auth: Auth,
     pub(super) settings: Settings,
-    permits: Semaphore,
+    permits: Arc<Semaphore>,
     /// Until when the registry asked to be left alone.
     quiet_until: Mutex<Option<Instant>>,
     /// How fast it may be asked.
@@ -62,6 +63,10 @@ pub(super) struct Call<'a> {
     pub(super) follow: Follow,
     /// Whether caches on the way must ask the registry itself.
     pub(super) fresh: bool,
+    /// The bytes that are wanted, where that is not all of them.
+    pub(super) range: Option<Range<u64>>,
+    /// Whether a good answer's body is left to be read by the caller, piece by piece.
+    pub(super) is_streamed: bool,
 }
 
 /// Where an answer may send us.
@@ -80,10 +85,26 @@ pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
+    /// What is still to be read of it, where that was asked for.
+    pub(super) rest: Option<Rest>,
     /// The URL that answered, after redirects.
     pub(super) url: Url,
     /// Whether the registry itself answered, and no redirect led away from it on the way.
     pub(super) is_home: bool,
+}
+
+/// A body that is still coming. It keeps its place among the requests under way.
+#[derive(Debug)]
+pub(super) struct Rest {
+    response: Response,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Rest {
+    /// The next piece of the body; `None` at its end.
+    pub(super) async fn next(&mut self, line: &RequestLine) -> Result<Option<Bytes>, RegistryError> {
+        self.response.chunk().await.map_err(|error| failure(line, error))
+    }
 }
 
 impl Call<'_> {
@@ -107,7 +128,7 @@ impl Wire {
         Ok(Wire {
             clients: Clients::new(&base, settings.trust.clone(), &settings.token_realm_hosts),
             auth: Auth::new(host.clone(), settings.keychain.clone(), settings.access),
-            permits: Semaphore::new(settings.concurrency.max(1)),
+            permits: Arc::new(Semaphore::new(settings.concurrency.max(1))),
             quiet_until: Mutex::new(None),
             pace: settings.rate.map(Pace::new),
             wants_docker_lists: AtomicBool::new(false),
@@ -184,12 +205,12 @@ impl Wire {
     }
 
     /// A place among the requests under way, once the registry may be asked again.
-    async fn permit(&self) -> SemaphorePermit<'_> {
+    async fn permit(&self) -> OwnedSemaphorePermit {
         loop {
             if let Some(until) = self.quiet_until() {
                 tokio::time::sleep_until(until.into()).await;
             }
-            let permit = self.permits.acquire().await.expect("the semaphore is never closed");
+            let permit = self.permits.clone().acquire_owned().await.expect("the semaphore is never closed");
             if self.quiet_until().is_none_or(|until| until <= Instant::now()) {
                 return permit;
             }
@@ -240,9 +261,13 @@ impl Wire {
         call: &Call<'_>,
         authorization: Option<&HeaderValue>,
     ) -> Result<Answer, RegistryError> {
-        let _permit = self.permit().await;
+        let permit = self.permit().await;
         self.wait_for_turn().await;
-        budget.within(|| call.line(), self.follow(counter, call, authorization)).await
+        let mut answer = budget.within(|| call.line(), self.follow(counter, call, authorization)).await?;
+        if let Some(rest) = &mut answer.rest {
+            rest.permit = Some(permit);
+        }
+        Ok(answer)
     }
 
     /// Sends a request and goes where the answer sends us, as far as that is allowed.
@@ -307,8 +332,16 @@ impl Wire {
         if let Some(authorization) = authorization {
             request = request.header(AUTHORIZATION, authorization);
         }
+        if let Some(range) = &call.range {
+            request = request.header(RANGE, format!("bytes={}-{}", range.start, range.end.saturating_sub(1)));
+        }
         if let Some((body, media_type)) = &call.body {
             request = request.header(CONTENT_TYPE, *media_type).body(body.clone());
+        }
+        if call.is_streamed {
+            let result = open(counter, request, &call.line(), &url).await;
+            self.tell(&result);
+            return result;
         }
         self.read(counter, request, &call.line(), &url, call.limit_bytes).await
     }
@@ -323,9 +356,13 @@ impl Wire {
         limit_bytes: u64,
     ) -> Result<Answer, RegistryError> {
         let result = read(counter, request, line, url, limit_bytes).await;
+        self.tell(&result);
+        result
+    }
+
+    fn tell(&self, result: &Result<Answer, RegistryError>) {
         let status = result.as_ref().map_or(0, |answer| answer.status.as_u16());
         self.settings.observer.tell(Observed::Answer(status));
-        result
     }
 
     /// Waits for this request's turn, where the registry is to be asked only so often.
@@ -346,20 +383,51 @@ async fn read(
     url: &Url,
     limit_bytes: u64,
 ) -> Result<Answer, RegistryError> {
-    counter.fetch_add(1, Ordering::Relaxed);
-    let failed = |error: reqwest::Error| failure(line, error);
-    let mut response = request.send().await.map_err(failed)?;
-    let (status, headers) = (response.status(), response.headers().clone());
-    tracing::debug!(status = status.as_u16(), "answered");
+    collect(begin(counter, request, line).await?, line, url, limit_bytes).await
+}
 
-    if headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+/// Sends a prepared request and leaves the body of a good answer to be read.
+async fn open(
+    counter: &AtomicU64,
+    request: reqwest::RequestBuilder,
+    line: &RequestLine,
+    url: &Url,
+) -> Result<Answer, RegistryError> {
+    let response = begin(counter, request, line).await?;
+    if !response.status().is_success() {
+        return collect(response, line, url, 0).await;
+    }
+    let (status, headers) = (response.status(), response.headers().clone());
+    let rest = Some(Rest { response, permit: None });
+    Ok(Answer { status, headers, body: Bytes::new(), rest, url: url.clone(), is_home: true })
+}
+
+async fn begin(
+    counter: &AtomicU64,
+    request: reqwest::RequestBuilder,
+    line: &RequestLine,
+) -> Result<Response, RegistryError> {
+    counter.fetch_add(1, Ordering::Relaxed);
+    let response = request.send().await.map_err(|error| failure(line, error))?;
+    tracing::debug!(status = response.status().as_u16(), "answered");
+    if response.headers().get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
         let found = "an encoded body, which was not asked for".to_owned();
         return Err(RegistryError::NotARegistry { request: line.clone(), found });
     }
+    Ok(response)
+}
+
+async fn collect(
+    mut response: Response,
+    line: &RequestLine,
+    url: &Url,
+    limit_bytes: u64,
+) -> Result<Answer, RegistryError> {
+    let (status, headers) = (response.status(), response.headers().clone());
     // Of a refusal only the beginning is of interest.
     let (limit, is_capped) = if status.is_success() { (limit_bytes, true) } else { (64 * 1024, false) };
     let mut body = BytesMut::new();
-    while let Some(chunk) = response.chunk().await.map_err(failed)? {
+    while let Some(chunk) = response.chunk().await.map_err(|error| failure(line, error))? {
         body.extend_from_slice(&chunk);
         if body.len() as u64 > limit {
             if is_capped {
@@ -368,7 +436,7 @@ async fn read(
             break;
         }
     }
-    Ok(Answer { status, headers, body: body.freeze(), url: url.clone(), is_home: true })
+    Ok(Answer { status, headers, body: body.freeze(), rest: None, url: url.clone(), is_home: true })
 }
 
 fn redirection(answer: &Answer) -> Option<String> {

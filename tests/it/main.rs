@@ -7,6 +7,7 @@ mod cli;
 mod config;
 mod demo;
 mod faults;
+mod files;
 mod google;
 mod hook;
 mod images;

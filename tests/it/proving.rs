@@ -48,7 +48,11 @@ async fn a_mislabelled_image_is_told_from_a_wrong_one() {
     let registry = with_mislabelled_armhf().await;
     let told = registry.expect_refusal("config-arch-mismatch", &ENTRYPOINT).await;
     assert_eq!(told.images(), ["amd64-xenial verified linux/amd64", "armhf-xenial mismatch linux/amd64"]);
-    assert!(told.messages().contains("but the image config says linux/amd64, /bin/busybox is ELF 32-bit ARM"), "{}", told.messages());
+    assert!(
+        told.messages().contains("but the image config says linux/amd64, /bin/busybox is ELF 32-bit ARM"),
+        "{}",
+        told.messages()
+    );
     assert!(told.messages().ends_with("the label is wrong, the files are right"), "{}", told.messages());
 
     let told = publish(&registry, &asking(&["--on-mismatch", "skip"])).await.expect_pushed();
@@ -107,17 +111,8 @@ async fn a_copied_program_is_found_in_a_base_that_is_right() {
 #[tokio::test]
 async fn hard_float_files_do_not_run_where_soft_float_is_promised() {
     let registry = with_amd64().await;
-    let root = |word: &str, loader: &str| {
-        let triplet = if word == "armhf" { "arm-linux-gnueabihf" } else { "arm-linux-gnueabi" };
-        let file = format!("lib/{triplet}/{loader}");
-        Layer::new()
-            .file("bin/dash", debian(word, "bin/dash"))
-            .link("bin/sh", "dash")
-            .file(&file, debian(word, &file))
-            .link(&format!("lib/{loader}"), &format!("{triplet}/{loader}"))
-            .gzipped()
-    };
-    let [hard, soft] = [root("armhf", "ld-linux-armhf.so.3"), root("armel", "ld-linux.so.3")];
+    let [hard, soft] = ["armhf", "armel"]
+        .map(|word| Layer::new().debian(word, "bin/dash").link("bin/sh", "dash").debian_loader(word).gzipped());
     registry.push("ubuntu:armel-xenial", &Image::new("linux/arm/v5").layers(vec![hard.clone()]));
     let told = registry.expect_refusal("elf-mismatch", &ENTRYPOINT).await;
     assert!(told.messages().contains("hard-float"), "{}", told.messages());

@@ -61,6 +61,35 @@ impl Layer {
         self
     }
 
+    /// A file of a Debian package, at its place.
+    pub fn debian(self, architecture: &str, path: &str) -> Layer {
+        self.file(path, debian(architecture, path))
+    }
+
+    /// The loader of an architecture's dynamic programs, where they look for it.
+    pub fn debian_loader(self, architecture: &str) -> Layer {
+        let path = match architecture {
+            "amd64" => "lib64/ld-linux-x86-64.so.2",
+            "arm64" => "lib/ld-linux-aarch64.so.1",
+            "armhf" => "lib/ld-linux-armhf.so.3",
+            "armel" => "lib/ld-linux.so.3",
+            "i386" => "lib/ld-linux.so.2",
+            "ppc64el" => "lib64/ld64.so.2",
+            "s390x" => "lib/ld64.so.1",
+            "mips64el" => "lib64/ld.so.1",
+            "mipsel" => "lib/ld.so.1",
+            other => panic!("the loader of {other} is not known"),
+        };
+        // The link leads to the library folder, by a path that may be absolute.
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/binaries").join(architecture);
+        let target = std::fs::read_link(root.join(path)).expect("the loader is a link; run `tests/binaries` first");
+        let target = target.to_str().expect("a path is text").to_owned();
+        let folder = path.split('/').next().unwrap_or_default();
+        let file = target.strip_prefix('/').map_or_else(|| format!("{folder}/{target}"), str::to_owned);
+        let content = debian(architecture, &file);
+        self.file(&file, content).link(path, &target)
+    }
+
     /// A symbolic link.
     pub fn link(mut self, path: &str, target: &str) -> Layer {
         let mut header = tar::Header::new_gnu();
