@@ -264,7 +264,7 @@ fn machine(header: &Header, stated: &Stated) -> Machine {
         EM_386 => (Some("386"), "x86"),
         EM_X86_64 if is_64 => {
             level = stated.level;
-            details.extend(level.map(|level| format!("needs level v{level}")));
+            details.extend(level.filter(|level| *level > 1).map(|level| format!("needs level v{level}")));
             (Some("amd64"), "x86-64")
         }
         EM_X86_64 => {

@@ -22,7 +22,7 @@ mod unpack;
 
 pub use layer::LayerReader;
 pub use limits::{Flaw, Limits};
-pub use probe::{Nature, Program};
+pub use probe::{Nature, Program, nature_of};
 pub use rootfs::{Answer, examine};
 pub use start::{Start, read_start};
 pub use summary::{Node, Summary};

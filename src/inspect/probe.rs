@@ -42,6 +42,13 @@ pub struct Program {
     pub loader: Option<String>,
 }
 
+/// What a file is that is there as a whole.
+pub fn nature_of(file: &[u8]) -> Nature {
+    let mut probe = Probe::new(file.len() as u64);
+    probe.feed(file);
+    probe.nature.unwrap_or(Nature::Data)
+}
+
 /// What is there of a piece that a reader asks for.
 pub(super) enum Fetch<'a> {
     /// All of it.
@@ -206,3 +213,6 @@ impl Probe {
         nature.or_else(|| is_end.then(|| Nature::Odd("a program that is cut off".to_owned())))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -100,11 +100,6 @@ impl Reader {
         Err(Flaw::new("its archive ends in the middle of an entry"))
     }
 
-    /// Whether everything of interest has come.
-    pub(super) fn is_at_end(&self) -> bool {
-        matches!(self.state, State::End)
-    }
-
     fn step<'a>(&mut self, bytes: &'a [u8], sink: &mut impl Sink) -> Result<&'a [u8], Flaw> {
         match &mut self.state {
             State::End => Ok(&[]),

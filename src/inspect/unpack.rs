@@ -64,6 +64,7 @@ pub(super) struct Unpacker {
     input_bytes: u64,
     output_bytes: u64,
     most_output_bytes: u64,
+    output: Vec<u8>,
 }
 
 /// One of the formats. `step` takes from `input` and gives to `output`, and says how much.
@@ -75,7 +76,15 @@ trait Unpack: Send {
 
 impl Unpacker {
     pub(super) fn new(promised: Packing, most_output_bytes: u64) -> Unpacker {
-        Unpacker { promised, start: Vec::new(), decoder: None, input_bytes: 0, output_bytes: 0, most_output_bytes }
+        Unpacker {
+            promised,
+            start: Vec::new(),
+            decoder: None,
+            input_bytes: 0,
+            output_bytes: 0,
+            most_output_bytes,
+            output: vec![0; STEP_BYTES],
+        }
     }
 
     /// How many bytes were unpacked so far.
@@ -132,9 +141,9 @@ impl Unpacker {
 
     fn unpack(&mut self, mut input: &[u8], take: &mut dyn FnMut(&[u8]) -> Result<(), Flaw>) -> Result<(), Flaw> {
         let decoder = self.decoder.as_mut().expect("it was decided before anything is unpacked");
-        let mut output = vec![0; STEP_BYTES];
+        let output = &mut self.output;
         loop {
-            let (taken, given) = decoder.step(input, &mut output)?;
+            let (taken, given) = decoder.step(input, output)?;
             input = &input[taken..];
             self.output_bytes += given as u64;
             if self.output_bytes > self.most_output_bytes {
@@ -228,7 +237,7 @@ impl Unpack for Gzip {
             }
             GzipState::Between if first != 0 => {
                 self.state = GzipState::default();
-                Ok((0, 0)).and_then(|_: (usize, usize)| self.step(input, output))
+                self.step(input, output)
             }
             GzipState::Between | GzipState::Padding => {
                 self.state = GzipState::Padding;
@@ -325,3 +334,6 @@ impl Unpack for Zstd {
         self.is_between
     }
 }
+
+#[cfg(test)]
+mod tests;
