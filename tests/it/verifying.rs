@@ -52,6 +52,11 @@ async fn pairings(words: &[&str], start: impl Fn(&str) -> Image) -> Vec<String> 
     odd
 }
 
+/// An image of one layer as it is, which spares the test from packing it.
+fn uncompressed(layer: Layer) -> Image {
+    Image::new("linux/amd64").layers(vec![layer.plain()]).layer_media_type("application/vnd.oci.image.layer.v1.tar")
+}
+
 fn all() -> Vec<&'static str> {
     NINE.iter().map(|(word, _)| *word).collect()
 }
@@ -65,28 +70,26 @@ async fn static_programs_of_nine_architectures_are_told_apart() {
 /// Debian's `dash`, with the loader that it names.
 #[tokio::test]
 async fn dynamic_programs_of_nine_architectures_are_told_apart() {
-    let image = |word: &str| {
-        let layer = Layer::new().debian(word, "bin/dash").link("bin/sh", "dash").debian_loader(word).gzipped();
-        Image::new("linux/amd64").layers(vec![layer])
-    };
+    let image =
+        |word: &str| uncompressed(Layer::new().debian(word, "bin/dash").link("bin/sh", "dash").debian_loader(word));
     assert_eq!(pairings(&all(), image).await, Vec::<String>::new());
 }
 
-/// Go states no float ABI: what is built for armel and for armhf looks the same but for its level.
+/// Go's programs state no float ABI: what was built for v5 runs where v7 is promised, too.
 #[tokio::test]
 async fn programs_written_in_go_are_told_apart_as_far_as_they_say() {
     let image = |word: &str| {
-        let layer = Layer::new().file("app", debian(word, "usr/sbin/gosu")).gzipped();
-        Image::new("linux/amd64").layers(vec![layer]).entrypoint(&["/app"])
+        let layer = Layer::new().file("app", debian(word, "usr/sbin/gosu"));
+        uncompressed(layer).entrypoint(&["/app"])
     };
-    assert_eq!(pairings(&all(), image).await, Vec::<String>::new());
+    assert_eq!(pairings(&all(), image).await, ["armel for armhf: Match"]);
 }
 
 #[tokio::test]
 async fn programs_written_in_rust_are_told_apart() {
     let image = |word: &str| {
-        let layer = Layer::new().debian(word, "usr/bin/rg").debian_loader(word).gzipped();
-        Image::new("linux/amd64").layers(vec![layer]).entrypoint(&["rg"])
+        let layer = Layer::new().debian(word, "usr/bin/rg").debian_loader(word);
+        uncompressed(layer).entrypoint(&["rg"])
     };
     let words = ["amd64", "arm64", "armhf", "armel", "i386", "ppc64el", "s390x"];
     assert_eq!(pairings(&words, image).await, Vec::<String>::new());
@@ -96,8 +99,8 @@ async fn programs_written_in_rust_are_told_apart() {
 #[tokio::test]
 async fn musl_itself_is_told_apart() {
     let image = |word: &str| {
-        let layer = Layer::new().file("app", debian_musl(word)).gzipped();
-        Image::new("linux/amd64").layers(vec![layer]).entrypoint(&["/app"])
+        let layer = Layer::new().file("app", debian_musl(word));
+        uncompressed(layer).entrypoint(&["/app"])
     };
     assert_eq!(pairings(&all(), image).await, Vec::<String>::new());
 }
@@ -221,7 +224,6 @@ async fn an_image_must_be_named_in_full() {
     for (name, expected) in [
         ("registry.example.com/acme/ubuntu", "expected a tag or a digest"),
         ("localhost:5000/acme/ubuntu", "expected a tag or a digest"),
-        ("acme/ubuntu:xenial", "acme/ubuntu"),
         ("registry.example.com/acme/ubuntu@sha512:00", "is not a digest"),
         ("registry.example.com/acme/ubuntu:a b", "a b"),
     ] {
