@@ -7,6 +7,7 @@
 mod layer;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -59,6 +60,22 @@ pub async fn examine(
     layers: &[Descriptor],
     facts: &Facts,
 ) -> Result<Examined, RegistryError> {
+    examine_within(LONGEST, registry, repository, config, layers, facts).await
+}
+
+/// Examines an image as [`examine`] does, and gives up after another time than two minutes.
+///
+/// # Errors
+///
+/// As [`examine`].
+pub async fn examine_within(
+    longest: Duration,
+    registry: &Registry,
+    repository: &Repository,
+    config: &[u8],
+    layers: &[Descriptor],
+    facts: &Facts,
+) -> Result<Examined, RegistryError> {
     let image = Digest::of(config);
     if let Some(evidence) = facts.recall(EVIDENCE, &image).await.and_then(|fact| serde_json::from_slice(&fact).ok()) {
         return Ok(Examined { evidence, bytes_read: 0 });
@@ -66,6 +83,7 @@ pub async fn examine(
     let Some(start) = read_start(config) else {
         return Ok(with_gap("its config does not say what it starts"));
     };
+    let bytes_read = AtomicU64::new(0);
     let mut reading = Reading {
         registry,
         repository,
@@ -73,21 +91,21 @@ pub async fn examine(
         start: Arc::new(start),
         layers: layers.iter().rev().map(|descriptor| Layer { descriptor, summary: None }).collect(),
         allowance: Limits { output_bytes: MOST_OUTPUT_BYTES, entries: MOST_ENTRIES, ..Limits::default() },
-        bytes_read: 0,
+        bytes_read: &bytes_read,
     };
     let _permit = EXAMINERS.acquire().await.expect("the semaphore is never closed");
-    let answer = tokio::time::timeout(LONGEST, reading.answer()).await;
+    let answer = tokio::time::timeout(longest, reading.answer()).await;
     let Ok(answer) = answer else {
         // Another day may be faster, so this is not remembered.
-        let gap = format!("its layers could not be read within {}", humantime::format_duration(LONGEST));
-        return Ok(Examined { bytes_read: reading.bytes_read, ..with_gap(&gap) });
+        let gap = format!("its layers could not be read within {}", humantime::format_duration(longest));
+        return Ok(Examined { bytes_read: bytes_read.into_inner(), ..with_gap(&gap) });
     };
     let (evidence, is_lasting) = answer?;
     if is_lasting {
         let fact = serde_json::to_vec(&evidence).expect("strings and numbers always serialize");
         facts.learn(EVIDENCE, &image, Bytes::from(fact));
     }
-    Ok(Examined { evidence, bytes_read: reading.bytes_read })
+    Ok(Examined { evidence, bytes_read: bytes_read.into_inner() })
 }
 
 fn with_gap(gap: &str) -> Examined {
@@ -119,7 +137,7 @@ struct Reading<'a> {
     layers: Vec<Layer<'a>>,
     /// What is left of what one image may cost.
     allowance: Limits,
-    bytes_read: u64,
+    bytes_read: &'a AtomicU64,
 }
 
 impl Reading<'_> {
@@ -131,11 +149,8 @@ impl Reading<'_> {
                 Answer::Known(evidence) => return Ok((evidence, true)),
                 Answer::Needs { layer, names } => (layer, names),
             };
-            if self.layers[layer].summary.is_none() {
-                self.recall(layer).await;
-                if self.layers[layer].summary.is_some() {
-                    continue;
-                }
+            if self.recall(layer).await {
+                continue;
             }
             if let Some((gap, is_lasting)) = self.read(layer, names).await? {
                 return Ok((Evidence { gap: Some(gap), ..Evidence::default() }, is_lasting));
@@ -143,22 +158,30 @@ impl Reading<'_> {
         }
     }
 
-    async fn recall(&mut self, layer: usize) {
+    /// Remembers what was learned of a layer before; whether that is news.
+    async fn recall(&mut self, layer: usize) -> bool {
         let layer = &mut self.layers[layer];
+        if layer.summary.is_some() {
+            return false;
+        }
         let fact = self.facts.recall(LAYER, &layer.descriptor.digest).await;
         layer.summary = fact.and_then(|fact| Summary::unpack(&fact)).map(Arc::new);
+        layer.summary.is_some()
     }
 
     /// Reads a layer, and small ones below it along with it; gives a reason where one is unfit.
     async fn read(&mut self, first: usize, names: Vec<String>) -> Result<Option<(String, bool)>, RegistryError> {
         let mut batch = vec![first];
         let mut bytes = self.layers[first].descriptor.size;
-        for (index, layer) in self.layers.iter().enumerate().skip(first + 1) {
-            bytes = bytes.saturating_add(layer.descriptor.size);
-            if layer.summary.is_some() || bytes > ALONG_BYTES || batch.len() >= MOST_AT_ONCE {
+        for index in first + 1..self.layers.len() {
+            bytes = bytes.saturating_add(self.layers[index].descriptor.size);
+            if bytes > ALONG_BYTES || batch.len() >= MOST_AT_ONCE {
                 break;
             }
-            batch.push(index);
+            self.recall(index).await;
+            if self.layers[index].summary.is_none() {
+                batch.push(index);
+            }
         }
         // A layer of which a part was read before, and not enough, is read to its end.
         let is_again = self.layers[first].summary.is_some();
@@ -169,11 +192,10 @@ impl Reading<'_> {
         });
         let limits = self.limits();
         let reads = batch.iter().zip(goals).map(|(index, goal)| {
-            read_layer(self.registry, self.repository, self.layers[*index].descriptor, limits, goal)
+            read_layer(self.registry, self.repository, self.layers[*index].descriptor, limits, goal, self.bytes_read)
         });
         let results = try_join_all(reads).await?;
-        for (index, (read, left, bytes_read)) in batch.into_iter().zip(results) {
-            self.bytes_read += bytes_read;
+        for (index, (read, left)) in batch.into_iter().zip(results) {
             self.spend(limits, left);
             let layer = &mut self.layers[index];
             let short = layer.descriptor.digest.short();

@@ -16,7 +16,7 @@ use futures_util::future::{try_join, try_join_all, try_join3};
 use tokio::sync::OnceCell;
 
 pub use facts::Facts;
-pub use files::{Examined, examine};
+pub use files::{Examined, examine, examine_within};
 pub use single::Candidate;
 
 use crate::model::image::Content;

@@ -4,6 +4,7 @@
 //! them, so that neither runs ahead.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -43,44 +44,39 @@ impl Goal {
     }
 }
 
-/// Reads a layer: what it is, what is left of the limits, and the bytes that came.
+/// Reads a layer: what it is, and what is left of the limits. Adds the bytes that come to `bytes_read`.
 pub(super) async fn read_layer(
     registry: &Registry,
     repository: &Repository,
     descriptor: &Descriptor,
     limits: Limits,
     goal: Goal,
-) -> Result<(Read, Limits, u64), RegistryError> {
+    bytes_read: &AtomicU64,
+) -> Result<(Read, Limits), RegistryError> {
     let reader = match LayerReader::new(&descriptor.media_type, limits) {
         Ok(reader) => reader,
-        Err(flaw) => return Ok((Read::Flawed(flaw.to_string()), limits, 0)),
+        Err(flaw) => return Ok((Read::Flawed(flaw.to_string()), limits)),
     };
     let Some(mut blob) = registry.blob(repository, descriptor).await? else {
-        return Ok((Read::Missing, limits, 0));
+        return Ok((Read::Missing, limits));
     };
     let (pieces, queue) = mpsc::channel::<Bytes>(QUEUE);
     let size = descriptor.size;
     let reading = tokio::task::spawn_blocking(move || take(reader, queue, &goal, size));
-    let mut is_whole = false;
-    loop {
-        let Some(piece) = blob.next().await? else {
-            is_whole = true;
-            break;
-        };
+    let mut received = 0;
+    while let Some(piece) = blob.next().await? {
+        bytes_read.fetch_add(blob.received() - received, Ordering::Relaxed);
+        received = blob.received();
+        // A reader that is gone needs no more; dropping the blob ends the download.
         if pieces.send(piece).await.is_err() {
             break;
         }
     }
     drop(pieces);
-    let bytes_read = blob.received();
     drop(blob);
-    let result = reading.await.expect("readers do not panic");
-    Ok(match result {
-        Ok((summary, left)) => {
-            debug_assert!(is_whole || !summary.is_complete);
-            (Read::Summary(summary), left, bytes_read)
-        }
-        Err(flaw) => (Read::Flawed(flaw.to_string()), limits, bytes_read),
+    Ok(match reading.await.expect("readers do not panic") {
+        Ok((summary, left)) => (Read::Summary(summary), left),
+        Err(flaw) => (Read::Flawed(flaw.to_string()), limits),
     })
 }
 
