@@ -253,12 +253,12 @@ impl Lookout {
         seen(Some(manifest.digest), found)
     }
 
-    /// Whether what was learned about an image says all that is asked now: what a copy is made of
-    /// was not kept where the label was right under another tag.
+    /// Whether what was learned about a digest says all that is asked of it under this tag.
     fn is_enough(&self, found: &Found, promise: Option<&Promise>) -> bool {
-        let Found::Image(image) = found else { return true };
-        let is_mislabelled = || promise.is_some_and(|promise| contradicts(promise, &image.claim));
-        !self.scope.originals || image.original.is_some() || !is_mislabelled()
+        match (found, promise) {
+            (Found::Image(image), Some(promise)) => !self.scope.originals || !contradicts(promise, &image.claim),
+            _ => true,
+        }
     }
 
     /// What a manifest under an architecture tag is: an image, or an index that holds just one.
@@ -410,8 +410,11 @@ fn for_next_time(mut found: Found) -> Found {
 /// Whether a digest will always lead to this; what is missing or broken today may be there tomorrow.
 fn is_true_for_ever(found: &Found) -> bool {
     match found {
-        // What files prove has a memory of its own, which knows which gaps stay.
-        Found::Image(image) => image.evidence.as_ref().is_none_or(|evidence| evidence.gap.is_none()),
+        // Who vouches for an image may change any day. What files prove has a memory of its own, which
+        // knows which gaps stay.
+        Found::Image(image) => {
+            image.original.is_none() && image.evidence.as_ref().is_none_or(|evidence| evidence.gap.is_none())
+        }
         Found::Missing => false,
         Found::Unfit(unfit) => !matches!(
             unfit,

@@ -69,8 +69,12 @@ impl Lookout {
             Err(why) => return Ok((Some(Evidence { gap: Some(why), ..Evidence::default() }), 0)),
         };
         let examined = files::examine(registry, &self.repository, config, &layers, &self.facts).await?;
-        let image = opened.manifest.digest.short();
-        tracing::info!(bytes_read = examined.bytes_read, "Read {} bytes of layers of {image}", examined.bytes_read);
+        let (image, bytes_read) = (opened.manifest.digest.short(), examined.bytes_read);
+        if bytes_read > 0 {
+            tracing::info!(bytes_read, "Read {bytes_read} bytes of layers to find what {image} starts");
+        } else {
+            tracing::info!(bytes_read, "Knew what {image} starts");
+        }
         Ok((Some(examined.evidence), examined.bytes_read))
     }
 

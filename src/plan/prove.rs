@@ -13,7 +13,6 @@ pub(super) const PUSH_RIGHT: &str = "push the right image under this tag, or see
 /// What to do about an image whose config alone is wrong.
 const REPAIR_LABEL: &str =
     "repair the label where the image is built, or publish with `--on-mismatch trust-tag` or `--on-mismatch rewrite`";
-
 /// What to do where no copy can be made.
 const REPAIR_LABEL_ELSEWHERE: &str =
     "repair the label where the image is built; `--on-mismatch trust-tag` publishes the image unchanged";
@@ -47,7 +46,9 @@ pub fn prove(promise: &Promise, image: &Image, policy: &Policy) -> Proved {
             );
             let note = Reason::note(Code::LowerVariant, None, message);
             let mut proved = agreed(platform, proof, policy);
-            proved.reasons.insert(0, note);
+            if proved.is_accepted {
+                proved.reasons.insert(0, note);
+            }
             proved
         }
     };
@@ -86,7 +87,7 @@ fn agreed(platform: Platform, proof: Option<Proof>, policy: &Policy) -> Proved {
         None | Some(Proof::Match) => (Verdict::Verified, true, None),
         Some(Proof::Mismatch(found)) => {
             let message = format!("{found}; the image config says {platform}, so the files are wrong");
-            (Verdict::Mismatch, false, Some(files_are_wrong(message, policy)))
+            (Verdict::Mismatch, false, Some(wrong(Code::ElfMismatch, message, policy)))
         }
         Some(Proof::Mixed(found)) => {
             let (is_accepted, reason) = doubt(Code::ElfMixed, found, doubts.mixed, "--on-mixed");
@@ -119,10 +120,11 @@ fn doubt(code: Code, message: String, choice: OnDoubt, option: &str) -> (bool, R
     }
 }
 
-fn files_are_wrong(message: String, policy: &Policy) -> Reason {
+/// What contradicts the promise, by the policy for that.
+fn wrong(code: Code, message: String, policy: &Policy) -> Reason {
     match policy.on_mismatch {
-        OnMismatch::Skip => Reason::note(Code::ElfMismatch, None, format!("{message}; left out as asked")),
-        _ => Reason::hold(Code::ElfMismatch, None, message).remedy(PUSH_RIGHT),
+        OnMismatch::Skip => Reason::note(code, None, format!("{message}; left out as asked")),
+        _ => Reason::hold(code, None, message).remedy(PUSH_RIGHT),
     }
 }
 
@@ -135,23 +137,19 @@ fn contradicted(promise: &Promise, image: &Image, broken: Broken, proof: Option<
         rewritten: None,
         reasons: Vec::new(),
     };
-    let label_is_wrong = |message: String, remedy: &str| match policy.on_mismatch {
-        OnMismatch::Skip => Reason::note(Code::ConfigArchMismatch, None, format!("{message}; left out as asked")),
-        _ => Reason::hold(Code::ConfigArchMismatch, None, message).remedy(remedy),
-    };
     let message = broken.message;
     let unproved = match proof {
         Some(Proof::Match) => return mislabelled(promise, image, message, refused, policy),
         Some(Proof::Mismatch(found)) => {
-            let files = files_are_wrong(format!("{found}: the files are wrong, too"), policy);
-            return Proved { reasons: vec![label_is_wrong(message, PUSH_RIGHT), files], ..refused };
+            let files = wrong(Code::ElfMismatch, format!("{found}: the files are wrong, too"), policy);
+            return Proved { reasons: vec![wrong(Code::ConfigArchMismatch, message, policy), files], ..refused };
         }
         None => String::new(),
         Some(Proof::Mixed(found)) => format!("; {found}"),
         Some(Proof::NoExecutable) => "; there is no program in it that could prove the tag".to_owned(),
         Some(Proof::Unverifiable(why)) => format!("; its files do not prove the tag: {why}"),
     };
-    Proved { reasons: vec![label_is_wrong(message + &unproved, PUSH_RIGHT)], ..refused }
+    Proved { reasons: vec![wrong(Code::ConfigArchMismatch, message + &unproved, policy)], ..refused }
 }
 
 /// The label is wrong and the files are right.

@@ -242,4 +242,11 @@ async fn the_service_publishes_copies_by_its_rule() {
     eventually("it looks again", async || (registry.requests().len() > 3).then_some(())).await;
     service.idle().await;
     assert_eq!(registry.writes(), 0, "{}", service.log());
+
+    // Who signs the image later is heard all the same.
+    let armhf = registry.digest("ubuntu:armhf-xenial").expect("it is there");
+    registry.push_built(&format!("ubuntu:{}.sig", armhf.replace(':', "-")), &image::cosign_signature(&armhf));
+    registry.push("ubuntu:amd64-xenial", &starting_busybox("linux/amd64", "amd64").label("build", "2"));
+    service.trouble_of("held").await;
+    assert_eq!(registry.writes(), 0, "{}", service.log());
 }
