@@ -294,7 +294,7 @@ fn one_of(pax: Option<&Vec<u8>>, gnu: Option<&Vec<u8>>, header: impl FnOnce() ->
 }
 
 /// A name within the image's root, in its shortest form.
-fn clean_path(path: &[u8]) -> Result<Vec<u8>, Flaw> {
+pub(super) fn clean_path(path: &[u8]) -> Result<Vec<u8>, Flaw> {
     let mut clean = Vec::with_capacity(path.len());
     for part in path.split(|byte| *byte == b'/').filter(|part| !matches!(part, [] | [b'.'])) {
         if part == b".." {
