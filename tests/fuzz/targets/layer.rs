@@ -1,6 +1,6 @@
 //! Reads a layer twice, in one piece and in several, and wants the same both times.
 
-use onetag::inspect::{LayerReader, Limits, Summary};
+use onetag_fuzz::inspect::{LayerReader, Limits, Summary};
 
 /// The first byte says how large the pieces are.
 pub fn read(media_type: &str, data: &[u8]) {
