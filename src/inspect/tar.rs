@@ -204,7 +204,10 @@ impl Reader {
             Kind::Symlink => Content::Symlink(ahead.link(header)?),
             Kind::Hardlink => Content::Hardlink(clean_path(&ahead.link(header)?)?),
             Kind::Special | Kind::Sparse => Content::Special,
-            Kind::Label => return Ok(self.skip(size + fill(size))),
+            Kind::Label => {
+                self.skip(size + fill(size));
+                return Ok(());
+            }
             Kind::LongName | Kind::LongLink | Kind::Pax | Kind::GlobalPax => unreachable!("they are taken above"),
         };
         let has_bytes = matches!(header.kind, Kind::File | Kind::Sparse);

@@ -48,7 +48,7 @@ pub struct Examined {
 
 /// Examines the image with this config and these layers, the lowest first.
 ///
-/// What is found is remembered by the digest of the config, which names the content of all layers.
+/// What is found is remembered by the digests of config and layers together.
 ///
 /// # Errors
 ///
@@ -77,7 +77,8 @@ pub async fn examine_within(
     layers: &[Descriptor],
     facts: &Facts,
 ) -> Result<Examined, RegistryError> {
-    let image = Digest::of(config);
+    let digests: Vec<&str> = layers.iter().map(|layer| layer.digest.as_str()).collect();
+    let image = Digest::of(format!("{} {}", Digest::of(config), digests.join(" ")).as_bytes());
     if let Some(evidence) = facts.recall(EVIDENCE, &image).await.and_then(|fact| serde_json::from_slice(&fact).ok()) {
         return Ok(Examined { evidence, bytes_read: 0 });
     }

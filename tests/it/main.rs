@@ -6,6 +6,7 @@ mod archives;
 mod auth;
 mod cli;
 mod config;
+mod corpora;
 mod demo;
 mod faults;
 mod files;

@@ -2,14 +2,14 @@
 
 #![no_main]
 
-use onetag_fuzz::inspect::Summary;
+use onetag::inspect::Summary;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    let claim = onetag_fuzz::registry::read_claim(data);
-    let start = onetag_fuzz::inspect::read_start(data);
+    let claim = onetag::registry::read_claim(data);
+    let start = onetag::inspect::read_start(data);
     let mut empty = Summary::default();
     empty.is_complete = true;
     if let (Ok(_), Some(start)) = (claim, start) {
-        let _ = onetag_fuzz::inspect::examine(&start, &[Some(&empty)]);
+        let _ = onetag::inspect::examine(&start, &[Some(&empty)]);
     }
 });

@@ -3,5 +3,5 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    let _ = onetag_fuzz::inspect::nature_of(data);
+    let _ = onetag::inspect::nature_of(data);
 });

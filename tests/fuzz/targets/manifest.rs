@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use onetag_fuzz::registry::{read_manifest, read_published};
+use onetag::registry::{read_manifest, read_published};
 
 const TYPES: [Option<&str>; 4] = [
     None,
