@@ -154,3 +154,55 @@ fn more_files_than_any_image_has_are_not_read() {
     let long = archive(30, &|number| format!("{}{number}", "n".repeat(4000)));
     assert!(read(&long).is_err());
 }
+
+/// Says to the process that is made for it which layer to read.
+const HOSTILE: &str = "ONETAG_TEST_HOSTILE";
+
+#[test]
+fn the_worst_layers_take_little_memory_and_little_time() {
+    if let Some(path) = std::env::var_os(HOSTILE) {
+        let packed = std::fs::File::open(path).expect("a layer");
+        let mut reader = LayerReader::new(&format!("{TAR}+zstd"), Limits::default()).expect("a layer");
+        let told = feed(&mut reader, packed).and_then(|()| reader.finish().map(|(summary, _)| summary.len()));
+        let status = std::fs::read_to_string("/proc/self/status").expect("the kernel tells");
+        let peak =
+            status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
+        let peak_kib: u64 = peak.expect("it tells the most memory that was held");
+        println!("{told:?} took {peak_kib} KiB");
+        assert!(peak_kib < 256 * 1024, "{told:?} took {peak_kib} KiB");
+        return;
+    }
+    let folder = TempDir::new().expect("a temporary directory");
+    let path = |name: &str| folder.path().join(name);
+    let names: Vec<u8> = crate::files::noise(24 << 20);
+    let names: Vec<String> =
+        names.chunks(2000).map(|name| name.iter().map(|byte| format!("{byte:02x}")).collect()).collect();
+    let files: Vec<(String, Vec<u8>)> = names.into_iter().map(|name| (name, Vec::new())).collect();
+    std::fs::write(path("names.tar"), crate::support::image::tar(&files)).expect("a file");
+    for script in [
+        "zstd -q -1 --long=27 -c names.tar > layer",
+        "head -c 150M /dev/urandom > f; tar -c f | zstd -q -1 --long=27 > layer",
+        "truncate -s 1G f; tar -c f | zstd -q -1 --long=27 > layer",
+    ] {
+        run(folder.path(), "sh", &["-c", script]);
+        let binary = std::env::current_exe().expect("the test binary");
+        let story = "archives::the_worst_layers_take_little_memory_and_little_time";
+        let limited =
+            ["-c", "ulimit -t 30; exec \"$0\" \"$@\"", binary.to_str().expect("text"), story, "--exact", "--nocapture"];
+        let output = Command::new("sh").args(limited).env(HOSTILE, path("layer")).output().expect("it starts");
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success() && out.contains("1 passed"), "{script}: {}\n{out}{err}", output.status);
+        println!("{script}: {out}");
+    }
+}
+
+fn feed(reader: &mut LayerReader, mut packed: std::fs::File) -> Result<(), onetag::inspect::Flaw> {
+    let mut piece = vec![0; 64 * 1024];
+    loop {
+        let len = std::io::Read::read(&mut packed, &mut piece).expect("a layer");
+        if len == 0 {
+            return Ok(());
+        }
+        reader.feed(&piece[..len])?;
+    }
+}
