@@ -17,6 +17,7 @@ mod json;
 mod link;
 mod pace;
 mod patience;
+mod receive;
 mod send;
 mod token;
 mod url;
