@@ -168,7 +168,6 @@ fn the_worst_layers_take_little_memory_and_little_time() {
         let peak =
             status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
         let peak_kib: u64 = peak.expect("it tells the most memory that was held");
-        println!("{told:?} took {peak_kib} KiB");
         assert!(peak_kib < 256 * 1024, "{told:?} took {peak_kib} KiB");
         return;
     }
@@ -192,7 +191,6 @@ fn the_worst_layers_take_little_memory_and_little_time() {
         let output = Command::new("sh").args(limited).env(HOSTILE, path("layer")).output().expect("it starts");
         let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success() && out.contains("1 passed"), "{script}: {}\n{out}{err}", output.status);
-        println!("{script}: {out}");
     }
 }
 
