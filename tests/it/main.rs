@@ -2,12 +2,15 @@
 
 #![recursion_limit = "256"]
 
+mod archives;
 mod auth;
 mod cli;
 mod config;
+mod corpora;
 mod demo;
 mod faults;
 mod files;
+mod files_index;
 mod google;
 mod hook;
 mod images;
