@@ -16,7 +16,7 @@ async fn registry(bearer: Option<Bearer>) -> FakeRegistry {
         registry.push_image(&format!("acme/ubuntu:{word}-xenial"), platform);
     }
     // Whatever can overlap does.
-    registry.set_delay(Duration::from_millis(50));
+    registry.set_delay(Duration::from_millis(200));
     registry
 }
 
