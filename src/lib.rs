@@ -6,6 +6,7 @@ pub mod plan;
 pub mod registry;
 pub mod webhook;
 
+pub mod audit;
 pub mod look;
 pub mod publish;
 pub mod store;

@@ -88,6 +88,8 @@ pub struct Outcome {
     pub index: Option<Index>,
     /// What the plain tag held before.
     pub previous: Option<Digest>,
+    /// What was seen before anything was done.
+    pub seen: Seen,
 }
 
 /// What was done about a tag.
@@ -200,7 +202,8 @@ impl Publisher {
     async fn act(&self, registry: &Registry, job: &Job, seen: &Seen, plan: Plan) -> Result<Acted, PublishError> {
         let previous = seen.published.get(&job.tag).map(|published| published.digest.clone());
         let done = |plan, action, index| {
-            Ok(Acted::Done(Box::new(Outcome { plan, action, index, previous: previous.clone() })))
+            let (previous, seen) = (previous.clone(), seen.clone());
+            Ok(Acted::Done(Box::new(Outcome { plan, action, index, previous, seen })))
         };
         let mut push = match &plan.decision {
             Decision::Hold => return done(plan, Action::Held, None),

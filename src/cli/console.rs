@@ -157,6 +157,13 @@ impl Console {
     }
 }
 
+/// How many columns a report may take: the terminal's, or what `COLUMNS` says, or a usual number.
+pub(super) fn width() -> usize {
+    let terminal = terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| usize::from(width.0));
+    let said = || std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    terminal.or_else(said).unwrap_or(100).max(40)
+}
+
 /// Whether the locale has no letters but ASCII's.
 fn is_ascii_locale() -> bool {
     let set = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().filter_map(std::env::var_os).find(|value| !value.is_empty());

@@ -3,6 +3,8 @@
 //! stdout has data only; messages, progress and logs go to stderr. A command is a documented
 //! struct; what it does is elsewhere.
 
+mod audit;
+mod cache;
 mod config;
 mod console;
 mod history;
@@ -35,6 +37,8 @@ pub enum Exit {
     Failing = 5,
     /// Held: verification or policy says no.
     Held = 6,
+    /// An audit found problems.
+    Problems = 7,
     /// The user interrupted it (128 + SIGINT, as shells have it).
     Interrupted = 130,
 }
@@ -70,7 +74,8 @@ impl Refused {
 /// It needs no Docker and no local image store.
 ///
 /// Exit codes: 0 done, or nothing to do; 1 a bug of ours; 2 usage; 3 configuration; 4 not allowed;
-/// 5 the registry could not be reached or kept failing; 6 held: verification or policy says no.
+/// 5 the registry could not be reached or kept failing; 6 held: verification or policy says no;
+/// 7 an audit found problems.
 #[derive(Parser, Debug)]
 #[command(name = "onetag", version, propagate_version = true, max_term_width = 100)]
 pub struct Cli {
@@ -82,6 +87,7 @@ pub struct Cli {
 enum Command {
     Publish(Box<publish::PublishArgs>),
     Verify(Box<verify::VerifyArgs>),
+    Audit(Box<audit::AuditArgs>),
     Hook(hook::HookArgs),
     Serve(serve::ServeArgs),
     History(history::HistoryArgs),
@@ -112,6 +118,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Publish(args) => publish::run(*args),
         Command::Verify(args) => verify::run(*args),
+        Command::Audit(args) => audit::run(*args),
         Command::Hook(args) => hook::run(&args),
         Command::Serve(args) => serve::run(args),
         Command::History(args) => history::history(args),

@@ -12,7 +12,7 @@ use super::console::Console;
 use super::policy::{Attestations, DoubtArgs, IndexType, OnMismatch, Verify, contradiction};
 use super::report::{self, Finished};
 use super::settings::{Output, OutputArgs, RegistryArgs, duration};
-use super::{Exit, Refused};
+use super::{Exit, Refused, cache};
 use crate::look::{Lookout, Scope};
 use crate::model::{ArchChoice, Digest, Job, Tag, Words};
 use crate::plan::Policy;
@@ -91,6 +91,10 @@ pub(super) struct PublishArgs {
     /// Do everything but write; print the bytes that would be pushed
     #[arg(long)]
     dry_run: bool,
+
+    /// Remember nothing about digests between runs, and believe nothing remembered
+    #[arg(long)]
+    no_cache: bool,
 
     #[command(flatten)]
     output: OutputArgs,
@@ -180,7 +184,7 @@ impl PublishArgs {
     }
 }
 
-fn choices(texts: &[String], words: &Words) -> Result<Vec<ArchChoice>, Refused> {
+pub(super) fn choices(texts: &[String], words: &Words) -> Result<Vec<ArchChoice>, Refused> {
     let texts = texts.iter().map(|text| text.trim()).filter(|text| !text.is_empty());
     texts.map(|text| words.choose(text).map_err(Refused::usage)).collect()
 }
@@ -196,7 +200,8 @@ pub(super) fn run(args: PublishArgs) -> Result<Exit, Refused> {
     base.warn();
 
     let registry = Registry::new(args.registry.repository.host(), settings).map_err(Refused::configuration)?;
-    let lookout = Lookout::new(args.registry.repository.clone(), pattern, words, scope);
+    let facts = cache::facts(&args.registry.repository, !args.no_cache);
+    let lookout = Lookout::new(args.registry.repository.clone(), pattern, words, scope).remembering(facts);
     let stop = CancellationToken::new();
     let progress = {
         let console = console.clone();

@@ -41,7 +41,7 @@ pub(super) fn exit_of(kind: Kind) -> Exit {
 }
 
 /// An error with its causes, each said once.
-pub(super) fn chain(error: &(impl Error + ?Sized)) -> String {
+pub(super) fn chain(error: &dyn Error) -> String {
     let mut texts = vec![clean(&error.to_string(), 600)];
     let mut cause = error.source();
     while let Some(error) = cause {

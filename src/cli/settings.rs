@@ -319,12 +319,19 @@ impl Base {
         tags: &[Tag],
         access: Access,
     ) -> Result<Base, Refused> {
-        let rules: Vec<Option<&Rule>> = tags.iter().map(|tag| settings.rule_for(repository, tag)).collect();
+        let rules: Vec<Option<&Rule>> = match tags {
+            [] => settings.rules_for(repository).map(Some).collect(),
+            tags => tags.iter().map(|tag| settings.rule_for(repository, tag)).collect(),
+        };
         let rule = rules.first().copied().flatten();
         if let Some(other) = rules.iter().position(|other| *other != rule) {
-            let (first, other) = (&tags[0], &tags[other]);
-            let message = format!("`{first}` and `{other}` have different rules in the configuration");
-            return Err(Refused { hint: Some("publish them one by one".to_owned()), ..Refused::usage(message) });
+            let message = match (tags.first(), tags.get(other)) {
+                (Some(first), Some(other)) => {
+                    format!("`{first}` and `{other}` have different rules in the configuration")
+                }
+                _ => format!("the tags of {repository} have different rules in the configuration"),
+            };
+            return Err(Refused { hint: Some("name them one by one".to_owned()), ..Refused::usage(message) });
         }
         if let (None, [first, ..]) = (rule, tags) {
             warnings.push(format!("no [[repository]] of the configuration serves `{repository}:{first}`"));

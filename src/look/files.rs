@@ -77,7 +77,7 @@ pub async fn examine_within(
     facts: &Facts,
 ) -> Result<Examined, RegistryError> {
     let image = Digest::of(config);
-    if let Some(evidence) = facts.recall(EVIDENCE, &image).await.and_then(|fact| serde_json::from_slice(&fact).ok()) {
+    if let Some(evidence) = known(facts, &image).await {
         return Ok(Examined { evidence, bytes_read: 0 });
     }
     let Some(start) = read_start(config) else {
@@ -106,6 +106,11 @@ pub async fn examine_within(
         facts.learn(EVIDENCE, &image, Bytes::from(fact));
     }
     Ok(Examined { evidence, bytes_read: bytes_read.into_inner() })
+}
+
+/// What the image with this config is known to prove.
+pub(super) async fn known(facts: &Facts, config: &Digest) -> Option<Evidence> {
+    serde_json::from_slice(&facts.recall(EVIDENCE, config).await?).ok()
 }
 
 fn with_gap(gap: &str) -> Examined {

@@ -7,6 +7,7 @@
 mod facts;
 mod files;
 mod open;
+mod read;
 mod single;
 
 use std::collections::{BTreeMap, HashMap};
@@ -15,12 +16,12 @@ use std::sync::{Arc, Mutex};
 use futures_util::future::{try_join, try_join_all, try_join3};
 use tokio::sync::OnceCell;
 
-pub use facts::Facts;
+pub use facts::{Facts, Keeper};
 pub use files::{Examined, examine, examine_within};
+use read::Round;
 pub use single::Candidate;
 
 use crate::model::image::Content;
-use crate::model::text::clean;
 use crate::model::{
     ArchChoice, ArchTag, Descriptor, Digest, Found, Index, Job, Last, Meaning, Observation, Pattern, Promise,
     Published, Repository, Seen, Tag, Unfit, Words,
@@ -86,6 +87,8 @@ pub struct Lookout {
     words: Words,
     scope: Scope,
     facts: Facts,
+    /// Whether to ask what a tag stands for before reading it, and to remember facts alone.
+    is_sparing: bool,
     listing: Mutex<Arc<OnceCell<Versions>>>,
     learned: Mutex<Learned>,
 }
@@ -112,15 +115,48 @@ impl Lookout {
             words,
             scope,
             facts: Facts::default(),
+            is_sparing: false,
             listing: Mutex::default(),
             learned: Mutex::default(),
         }
     }
 
-    /// The same, but what is known about digests is shared with others.
+    /// The same, but it goes by `facts` and adds to them.
     #[must_use]
-    pub fn sharing(self, facts: Facts) -> Lookout {
+    pub fn remembering(self, facts: Facts) -> Lookout {
         Lookout { facts, ..self }
+    }
+
+    /// The same, but a tag costs a HEAD and only digests that nobody knows cost a GET, as suits who
+    /// looks at many tags once: registries count GETs.
+    #[must_use]
+    pub fn sparing(self) -> Lookout {
+        Lookout { is_sparing: true, ..self }
+    }
+
+    /// What is known about digests.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// How the repository's tags are made.
+    pub fn pattern(&self) -> &Pattern {
+        &self.pattern
+    }
+
+    /// The vocabulary of the repository's tags.
+    pub fn words(&self) -> &Words {
+        &self.words
+    }
+
+    /// Where it looks.
+    pub fn repository(&self) -> &Repository {
+        &self.repository
+    }
+
+    /// Which architecture tags it looks for.
+    pub fn scope(&self) -> &Scope {
+        &self.scope
     }
 
     /// Looks at everything that a decision about `job` needs.
@@ -130,6 +166,11 @@ impl Lookout {
     /// [`RegistryError`]: something could not be looked at. Only a registry's own word that a tag
     /// is missing makes it missing.
     pub async fn look(&self, registry: &Registry, job: &Job, known: &Known) -> Result<Seen, RegistryError> {
+        self.look_in(&Round::at(registry), job, known).await
+    }
+
+    async fn look_in(&self, round: &Round<'_>, job: &Job, known: &Known) -> Result<Seen, RegistryError> {
+        let registry = round.registry;
         let mut expected = self.expected(&job.tag);
         for tag in known.arch_tags().filter_map(|tag| self.pattern.read(tag, &self.words)) {
             if tag.version == job.tag && expected.iter().all(|expected| expected.tag != tag.tag) {
@@ -142,7 +183,7 @@ impl Lookout {
             }
             let listed = self.list(registry, &job.tag).await?.into_iter();
             let others = listed.filter(|listed| expected.iter().all(|expected| expected.tag != listed.tag));
-            try_join_all(others.map(|arch_tag| self.observe(registry, arch_tag))).await
+            try_join_all(others.map(|arch_tag| self.observe(round, arch_tag))).await
         };
         let published = async {
             // Where all images wait for the listing, this does, too: it costs no time, and the round
@@ -150,10 +191,10 @@ impl Lookout {
             if expected.is_empty() && self.scope.only.is_none() {
                 self.list(registry, &job.tag).await?;
             }
-            try_join_all(job.tags().map(|tag| self.published(registry, tag))).await
+            try_join_all(job.tags().map(|tag| self.published(round, tag))).await
         };
         let (mut observed, listed, published) = try_join3(
-            try_join_all(expected.iter().map(|arch_tag| self.observe(registry, arch_tag.clone()))),
+            try_join_all(expected.iter().map(|arch_tag| self.observe(round, arch_tag.clone()))),
             listed,
             published,
         )
@@ -219,7 +260,7 @@ impl Lookout {
         Ok(versions.get(version).cloned().unwrap_or_default())
     }
 
-    async fn observe(&self, registry: &Registry, arch_tag: ArchTag) -> Result<Observation, RegistryError> {
+    async fn observe(&self, round: &Round<'_>, arch_tag: ArchTag) -> Result<Observation, RegistryError> {
         if arch_tag.meaning == Meaning::Ambiguous {
             return Ok(Observation { arch_tag, digest: None, found: Found::Unfit(Unfit::AmbiguousWord) });
         }
@@ -230,7 +271,7 @@ impl Lookout {
         };
         let seen = |digest, found| Ok(Observation { arch_tag, digest, found });
         if self.learned().tags.contains_key(&tag) {
-            let Some(digest) = self.resolve(registry, &tag).await? else {
+            let Some(digest) = self.resolve(round.registry, &tag).await? else {
                 return seen(None, Found::Missing);
             };
             let found = self.learned().found.get(&digest).cloned();
@@ -238,18 +279,19 @@ impl Lookout {
                 return seen(Some(digest), found);
             }
         }
-        let manifest = match registry.manifest(&self.repository, tag.as_str()).await {
+        let manifest = match self.manifest_of(round, &tag).await {
             Ok(Some(manifest)) => manifest,
             Ok(None) => return seen(None, Found::Missing),
             Err(error) => return seen(None, Found::Unfit(unfit_manifest(error)?)),
         };
-        let found = self.open(registry, &manifest, promise.as_ref()).await?;
-        let mut learned = self.learned();
-        learned.tags.insert(tag, manifest.digest.clone());
-        if is_true_for_ever(&found) {
-            learned.found.insert(manifest.digest.clone(), for_next_time(found.clone()));
+        let found = self.open(round, &manifest, promise.as_ref()).await?;
+        if !self.is_sparing {
+            let mut learned = self.learned();
+            learned.tags.insert(tag, manifest.digest.clone());
+            if is_true_for_ever(&found) {
+                learned.found.insert(manifest.digest.clone(), for_next_time(found.clone()));
+            }
         }
-        drop(learned);
         seen(Some(manifest.digest), found)
     }
 
@@ -264,7 +306,7 @@ impl Lookout {
     /// What a manifest under an architecture tag is: an image, or an index that holds just one.
     async fn open(
         &self,
-        registry: &Registry,
+        round: &Round<'_>,
         manifest: &Manifest,
         promise: Option<&Promise>,
     ) -> Result<Found, RegistryError> {
@@ -274,10 +316,10 @@ impl Lookout {
                 let bytes = manifest.bytes.clone();
                 let (attestations, index) = (Vec::new(), None);
                 let opened = Opened { manifest: descriptor, bytes, config, has_foreign_layers, attestations, index };
-                self.image(registry, opened, promise).await
+                self.image(round, opened, promise).await
             }
             Ok((_, Document::Index { manifests })) => {
-                self.open_index(registry, &manifest.digest, manifests, promise).await
+                self.open_index(round, &manifest.digest, manifests, promise).await
             }
             Err(unfit) => Ok(Found::Unfit(unfit)),
         }
@@ -285,7 +327,7 @@ impl Lookout {
 
     async fn open_index(
         &self,
-        registry: &Registry,
+        round: &Round<'_>,
         digest: &Digest,
         manifests: Vec<Descriptor>,
         promise: Option<&Promise>,
@@ -306,39 +348,32 @@ impl Lookout {
         let attestations: Vec<Descriptor> =
             attestations.into_iter().filter(|a| self.scope.attestations && about_it(a)).collect();
 
-        self.open_entry(registry, entry, attestations, index, promise).await
+        self.open_entry(round, entry, attestations, index, promise).await
     }
 
     /// What an entry of an index is, with the attestations about it.
     async fn open_entry(
         &self,
-        registry: &Registry,
+        round: &Round<'_>,
         entry: &Descriptor,
         attestations: Vec<Descriptor>,
         index: Option<(Digest, bool)>,
         promise: Option<&Promise>,
     ) -> Result<Found, RegistryError> {
-        let child = registry.manifest(&self.repository, entry.digest.as_str());
-        let present = attestations.iter().map(|a| registry.resolve(&self.repository, a.digest.as_str()));
-        let (child, present) = match try_join(child, try_join_all(present)).await {
+        let present = attestations.iter().map(|a| self.is_there(round, &a.digest));
+        let (child, present) = match try_join(self.child(round, &entry.digest), try_join_all(present)).await {
             Ok(both) => both,
             Err(error) => return Ok(Found::Unfit(unfit_manifest(error)?)),
         };
-        if let Some((lost, _)) = attestations.iter().zip(&present).find(|(_, present)| present.is_none()) {
+        if let Some((lost, _)) = attestations.iter().zip(present).find(|(_, is_there)| !is_there) {
             return Ok(Found::Unfit(Unfit::AttestationMissing(lost.digest.clone())));
         }
         let Some(child) = child else {
             return Ok(Found::Unfit(Unfit::ContentMissing(format!("its image {}", entry.digest.short()))));
         };
-        let size = child.bytes.len() as u64;
-        match read_manifest(child.content_type.as_deref(), &child.bytes) {
-            Ok((media_type, _)) if media_type != entry.media_type => {
-                let what = format!("the index calls its image `{}`, the image itself `{media_type}`", entry.media_type);
-                Ok(Found::Unfit(Unfit::AmbiguousManifest(clean(&what, 250))))
-            }
-            Ok(_) if size != entry.size => Ok(Found::Unfit(Unfit::SizeMismatch { expected: entry.size, found: size })),
-            Ok((media_type, Document::Image { config, has_foreign_layers })) => {
-                let mut descriptor = Descriptor::new(media_type, entry.digest.clone(), size);
+        match read::as_described(entry, &child) {
+            Ok(Document::Image { config, has_foreign_layers }) => {
+                let mut descriptor = Descriptor::new(entry.media_type.clone(), entry.digest.clone(), entry.size);
                 descriptor.annotations = entry.annotations.clone();
                 let opened = Opened {
                     manifest: descriptor,
@@ -348,19 +383,19 @@ impl Lookout {
                     attestations,
                     index,
                 };
-                self.image(registry, opened, promise).await
+                self.image(round, opened, promise).await
             }
-            Ok((_, Document::Index { .. })) => {
+            Ok(Document::Index { .. }) => {
                 Ok(Found::Unfit(Unfit::UnsupportedMediaType("an index that holds another index".to_owned())))
             }
             Err(unfit) => Ok(Found::Unfit(unfit)),
         }
     }
 
-    async fn published(&self, registry: &Registry, tag: &Tag) -> Result<Option<(Tag, Published)>, RegistryError> {
+    async fn published(&self, round: &Round<'_>, tag: &Tag) -> Result<Option<(Tag, Published)>, RegistryError> {
         let published = |digest, content| Ok(Some((tag.clone(), Published { digest, content })));
         if self.learned().tags.contains_key(tag) {
-            let Some(digest) = self.resolve(registry, tag).await? else {
+            let Some(digest) = self.resolve(round.registry, tag).await? else {
                 return Ok(None);
             };
             let content = self.learned().content.get(&digest).cloned();
@@ -368,14 +403,15 @@ impl Lookout {
                 return published(digest, content);
             }
         }
-        let Some(manifest) = registry.manifest(&self.repository, tag.as_str()).await? else {
+        let Some(manifest) = self.manifest_of(round, tag).await? else {
             return Ok(None);
         };
         let content = read_published(manifest.content_type.as_deref(), &manifest.bytes);
-        let mut learned = self.learned();
-        learned.tags.insert(tag.clone(), manifest.digest.clone());
-        learned.content.insert(manifest.digest.clone(), content.clone());
-        drop(learned);
+        if !self.is_sparing {
+            let mut learned = self.learned();
+            learned.tags.insert(tag.clone(), manifest.digest.clone());
+            learned.content.insert(manifest.digest.clone(), content.clone());
+        }
         published(manifest.digest, content)
     }
 

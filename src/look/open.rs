@@ -6,10 +6,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 
+use super::read::Round;
 use super::{Lookout, files};
-use crate::model::{Descriptor, Digest, Evidence, Found, Image, Original, Promise, Unfit};
+use crate::model::{Descriptor, Digest, Evidence, Found, Image, Original, Promise};
 use crate::plan;
-use crate::registry::{Registry, RegistryError, read_claim, read_layers};
+use crate::registry::{Registry, RegistryError, read_layers};
 
 /// The largest manifest and config, together, that a copy is made of.
 const LARGEST_ORIGINAL: usize = 1024 * 1024;
@@ -30,28 +31,38 @@ impl Lookout {
     /// Reads what is asked about an image.
     pub(super) async fn image(
         &self,
-        registry: &Registry,
+        round: &Round<'_>,
         opened: Opened,
         promise: Option<&Promise>,
     ) -> Result<Found, RegistryError> {
-        let config = match registry.config(&self.repository, &opened.config).await? {
-            None => return Ok(Found::Unfit(Unfit::ContentMissing("its config".to_owned()))),
-            Some(Ok(config)) => config,
-            Some(Err(unfit)) => return Ok(Found::Unfit(unfit)),
-        };
-        let claim = match read_claim(&config) {
-            Ok(claim) => claim,
-            Err(unfit) => return Ok(Found::Unfit(unfit)),
-        };
-        let (evidence, bytes_read) = match self.scope.evidence {
-            true => self.evidence(registry, &opened, &config).await?,
-            false => (None, 0),
-        };
-        let is_mislabelled = promise.is_some_and(|promise| plan::contradicts(promise, &claim));
-        let original = match self.scope.originals && is_mislabelled {
-            true => self.original(registry, &opened, config).await?,
+        let known = match self.scope.evidence {
+            true => files::known(&self.facts, &opened.config.digest).await,
             false => None,
         };
+        let (claim, mut config) = if self.scope.evidence && known.is_none() {
+            match self.config(round, &opened.config).await? {
+                Ok((claim, config)) => (claim, Some(config)),
+                Err(unfit) => return Ok(Found::Unfit(unfit)),
+            }
+        } else {
+            match self.claim(round, &opened.config).await? {
+                Ok(claim) => (claim, None),
+                Err(unfit) => return Ok(Found::Unfit(unfit)),
+            }
+        };
+        let (evidence, bytes_read) = match &config {
+            Some(config) => self.evidence(round.registry, &opened, config).await?,
+            None => (known, 0),
+        };
+        let mut original = None;
+        if self.scope.originals && promise.is_some_and(|promise| plan::contradicts(promise, &claim)) {
+            if config.is_none() {
+                config = self.config(round, &opened.config).await?.ok().map(|(_, config)| config);
+            }
+            if let Some(config) = config {
+                original = self.original(round.registry, &opened, config).await?;
+            }
+        }
         let Opened { manifest, has_foreign_layers, attestations, .. } = opened;
         let image = Image { manifest, claim, attestations, has_foreign_layers, evidence, bytes_read, original };
         Ok(Found::Image(Box::new(image)))
@@ -70,12 +81,8 @@ impl Lookout {
         };
         let examined = files::examine(registry, &self.repository, config, &layers, &self.facts).await?;
         let (image, bytes_read) = (opened.manifest.digest.short(), examined.bytes_read);
-        if bytes_read > 0 {
-            tracing::info!(bytes_read, "Read {bytes_read} bytes of layers to find what {image} starts");
-        } else {
-            tracing::info!(bytes_read, "Knew what {image} starts");
-        }
-        Ok((Some(examined.evidence), examined.bytes_read))
+        tracing::info!(bytes_read, "Read {bytes_read} bytes of layers to find what {image} starts");
+        Ok((Some(examined.evidence), bytes_read))
     }
 
     /// What a copy would be made of, and who would not vouch for it; none where that is too large.

@@ -2,6 +2,7 @@
 
 use futures_util::future::try_join_all;
 
+use super::read::Round;
 use super::{Lookout, unfit_manifest};
 use crate::model::{Digest, Found, Platform};
 use crate::registry::{Document, Registry, RegistryError, is_attestation, read_manifest};
@@ -25,6 +26,7 @@ impl Lookout {
     ///
     /// [`RegistryError`]: something could not be looked at.
     pub async fn images(&self, registry: &Registry, reference: &str) -> Result<Vec<Candidate>, RegistryError> {
+        let round = Round::at(registry);
         let manifest = match registry.manifest(&self.repository, reference).await {
             Ok(Some(manifest)) => manifest,
             Ok(None) => return Ok(Vec::new()),
@@ -38,11 +40,11 @@ impl Lookout {
         };
         let entries: Vec<_> = entries.into_iter().filter(|entry| !is_attestation(entry)).collect();
         if entries.is_empty() {
-            let found = self.open(registry, &manifest, None).await?;
+            let found = self.open(&round, &manifest, None).await?;
             return Ok(vec![Candidate { digest: Some(manifest.digest), entry: None, found }]);
         }
-        let opened = entries.into_iter().map(|entry| async move {
-            let found = self.open_entry(registry, &entry, Vec::new(), None, None).await?;
+        let opened = entries.into_iter().map(|entry| async {
+            let found = self.open_entry(&round, &entry, Vec::new(), None, None).await?;
             Ok(Candidate { digest: Some(entry.digest), entry: entry.platform, found })
         });
         try_join_all(opened).await

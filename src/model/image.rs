@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use serde::{Deserialize, Serialize};
+
 use super::digest::Digest;
 use super::evidence::Evidence;
 use super::index::Descriptor;
@@ -16,7 +18,7 @@ use super::platform::Platform;
 ///
 /// image-spec 1.1, "OCI Image Configuration". Only these keys are read: a config that cannot be
 /// read in full is still one whose architecture can.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
     /// `os`, if the config has one.
     pub os: Option<String>,
@@ -65,7 +67,7 @@ pub struct Original {
 }
 
 /// Why what a tag holds cannot be used, as a fact.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Unfit {
     /// Its word means different things to different builders.
     AmbiguousWord,

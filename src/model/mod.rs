@@ -10,8 +10,10 @@ pub mod image;
 pub mod index;
 pub mod job;
 pub mod name;
+pub mod natural;
 pub mod pattern;
 pub mod platform;
+pub mod served;
 pub mod text;
 pub mod version;
 
@@ -24,4 +26,5 @@ pub use job::{Job, Push};
 pub use name::{Host, Repository, RepositoryPath, Tag};
 pub use pattern::{ArchTag, Pattern};
 pub use platform::Platform;
-pub use version::{ImageState, Version, VersionState};
+pub use served::{Fate, Served, ServedChild, Stated};
+pub use version::{ImageRow, ImageState, Problem, Summary, Version, VersionState};

@@ -56,6 +56,21 @@ impl Pattern {
             .max_by_key(|arch_tag| arch_tag.word.len())
     }
 
+    /// Every way to take `tag` apart, whether the word is known or not; the shortest word first.
+    pub fn split<'t>(&'t self, tag: &'t Tag) -> impl Iterator<Item = (&'t str, Tag)> {
+        let inner = tag.as_str().strip_prefix(self.before.as_str()).and_then(|t| t.strip_suffix(self.after.as_str()));
+        let inner = inner.unwrap_or_default();
+        let mut joints: Vec<usize> = inner.match_indices(&self.between).map(|(at, _)| at).collect();
+        if !self.arch_first {
+            joints.reverse();
+        }
+        joints.into_iter().filter_map(move |at| {
+            let (first, second) = (&inner[..at], &inner[at + self.between.len()..]);
+            let (word, version) = if self.arch_first { (first, second) } else { (second, first) };
+            Some((word, version.parse().ok().filter(|_| !word.is_empty())?))
+        })
+    }
+
     /// The tag of `word` for `version`; none if it would be longer than a tag may be.
     pub fn write(&self, word: &str, version: &Tag) -> Option<Tag> {
         let Pattern { before, between, after, .. } = self;

@@ -4,6 +4,7 @@
 //! that holds leaves whatever is published as it is.
 
 pub mod alone;
+pub mod client;
 pub mod group;
 pub mod policy;
 pub mod prove;

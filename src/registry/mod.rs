@@ -44,7 +44,9 @@ pub use pace::{Observed, Observer, Rate};
 use send::{Answer, Call, Follow, Wire};
 pub use url::is_public;
 use wire::{ACCEPT_MANIFESTS, TagEntry, TagPage, read_refusal};
-pub use wire::{Document, attested, is_attestation, read_claim, read_layers, read_manifest, read_published};
+pub use wire::{
+    Document, attested, is_attestation, read_claim, read_layers, read_manifest, read_published, read_served,
+};
 
 /// The most bytes read of a manifest or index; registries take no larger ones.
 const LARGEST_MANIFEST: u64 = 4 * 1024 * 1024;

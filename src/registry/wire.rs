@@ -13,7 +13,7 @@ use super::send::Answer;
 use crate::model::image::{Child, Content};
 use crate::model::index::{DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, exact_size};
 use crate::model::text::clean;
-use crate::model::{Claim, Descriptor, Unfit};
+use crate::model::{Claim, Descriptor, Fate, ServedChild, Unfit};
 
 /// Every kind of manifest, in one header line: registries convert, or deny that a tag exists, for
 /// kinds that are not named.
@@ -206,6 +206,35 @@ pub fn read_published(content_type: Option<&str>, bytes: &[u8]) -> Content {
         Err(Unfit::NotAnImage(what) | Unfit::UnsupportedMediaType(what)) => Content::Other(what),
         Err(_) => Content::Other("a manifest that cannot be read".to_owned()),
     }
+}
+
+/// Every entry of an index as it is written, looked at by nobody yet; none where it is no index.
+pub fn read_served(content_type: Option<&str>, bytes: &[u8]) -> Option<Vec<ServedChild>> {
+    let Ok((_, Document::Index { manifests })) = read_manifest(content_type, bytes) else {
+        return None;
+    };
+    let letters: Letters = serde_json::from_slice(bytes).unwrap_or_default();
+    let mut letters = letters.manifests.into_iter();
+    let child = |descriptor: Descriptor| ServedChild {
+        stated: letters.next().and_then(|entry| serde_json::from_value(entry.platform).ok()),
+        attests: is_attestation(&descriptor).then(|| attested(&descriptor).unwrap_or_default().to_owned()),
+        descriptor,
+        fate: Fate::Unknown,
+    };
+    Some(manifests.into_iter().map(child).collect())
+}
+
+/// The platforms of an index before they are brought to their normal form.
+#[derive(Default, Deserialize)]
+struct Letters {
+    #[serde(default)]
+    manifests: Vec<LetteredEntry>,
+}
+
+#[derive(Deserialize)]
+struct LetteredEntry {
+    #[serde(default)]
+    platform: serde_json::Value,
 }
 
 /// Whether an entry is an attestation about an image beside it, as BuildKit writes them.

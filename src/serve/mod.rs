@@ -4,6 +4,7 @@
 //! and recovery are the same path.
 
 mod admin;
+mod facts;
 mod gate;
 mod google;
 mod hooks;
@@ -122,7 +123,7 @@ impl Service {
         let metrics = Metrics::new();
         let (listen, admin) = (bind(settings.listen)?, bind(settings.admin)?);
         let store = Store::open(&settings.database).await?;
-        let setup = RwLock::new(Arc::new(Setup::new(settings, &metrics)?));
+        let setup = RwLock::new(Arc::new(Setup::new(settings, &metrics, facts::kept_in(&store))?));
         let (sender, notices) = notify::queue();
         let app = Arc::new(App {
             store,
@@ -210,7 +211,7 @@ impl Reloader {
     ///
     /// [`RegistryError::Settings`]: they cannot be used; the old ones stay.
     pub fn replace(&self, settings: Settings) -> Result<(), RegistryError> {
-        let setup = Arc::new(Setup::new(settings, &self.app.metrics)?);
+        let setup = Arc::new(Setup::new(settings, &self.app.metrics, self.app.setup().facts().clone())?);
         *self.app.setup.write().expect("no panic happens while it is held") = setup;
         // Kept for a scan that is not waiting just now.
         self.app.reloaded.notify_one();

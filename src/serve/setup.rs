@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::gate::{Gate, Keyrings};
 use super::metrics::Metrics;
 use super::settings::{Hook, Rule, Settings};
-use crate::look::Lookout;
+use crate::look::{Facts, Lookout};
 use crate::model::{Host, Repository, Tag};
 use crate::publish::{Options, Publisher};
 use crate::registry::{Registry, RegistryError};
@@ -31,13 +31,15 @@ pub(super) struct Setup {
     registries: BTreeMap<Host, Registry>,
     /// By the rule's place and the repository; they remember what digests are.
     publishers: Mutex<HashMap<(usize, Repository), Arc<Publisher>>>,
+    /// What is known about digests, whatever the setup.
+    facts: Facts,
     /// Ends looking and waiting, which the next start takes up again.
     stop: CancellationToken,
 }
 
 impl Setup {
     /// Makes a client for each registry; nothing is sent.
-    pub(super) fn new(settings: Settings, metrics: &Metrics) -> Result<Setup, RegistryError> {
+    pub(super) fn new(settings: Settings, metrics: &Metrics, facts: Facts) -> Result<Setup, RegistryError> {
         let clients = settings.registries.iter().map(|registry| {
             let mut client = registry.client.clone();
             client.observer = metrics.observer(&registry.host);
@@ -51,7 +53,8 @@ impl Setup {
             (hook.name.clone(), Door { gate, hook: hook.clone() })
         };
         let doors = settings.hooks.iter().map(door).collect();
-        Ok(Setup { settings, doors, registries, publishers: Mutex::default(), stop: CancellationToken::new() })
+        let (publishers, stop) = (Mutex::default(), CancellationToken::new());
+        Ok(Setup { settings, doors, registries, publishers, facts, stop })
     }
 
     /// Lets every publisher end what is only looking or waiting; what is being written is finished.
@@ -68,6 +71,11 @@ impl Setup {
         self.registries.get(host)
     }
 
+    /// What is known about digests.
+    pub(super) fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
     /// The rule by which a plain tag is published, and what publishes it; none if no rule does.
     pub(super) fn publisher(&self, repository: &Repository, tag: &Tag) -> Option<(&Rule, Arc<Publisher>)> {
         let rule = self.settings.rule_for(repository, tag)?;
@@ -77,7 +85,8 @@ impl Setup {
             return Some((rule, known.clone()));
         }
         let registry = self.registry(repository.host())?.clone();
-        let lookout = Lookout::new(repository.clone(), rule.pattern.clone(), rule.words.clone(), rule.scope());
+        let lookout = Lookout::new(repository.clone(), rule.pattern.clone(), rule.words.clone(), rule.scope())
+            .remembering(self.facts.clone());
         let publisher = Arc::new(Publisher {
             registry,
             lookout,

@@ -497,7 +497,7 @@ mod tests {
     fn held(code: Code) -> Outcome {
         let reasons = vec![Reason::hold(code, None, "arm64 is required".to_owned())];
         let plan = Plan { decision: Decision::Hold, images: Vec::new(), reasons, changes: Default::default() };
-        Outcome { plan, action: Action::Held, index: None, previous: Some(digest("served")) }
+        Outcome { plan, action: Action::Held, index: None, previous: Some(digest("served")), seen: Default::default() }
     }
 
     #[tokio::test]

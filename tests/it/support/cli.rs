@@ -152,6 +152,7 @@ impl Cli {
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", home)
+            .env("ONETAG_CACHE_DIR", home.join("onetag-cache"))
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .current_dir(self.directory.as_deref().unwrap_or(home))
             .stdin(Stdio::piped())
