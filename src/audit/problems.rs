@@ -27,7 +27,10 @@ pub(super) enum Finding {
     /// An attestation of an image that is not there.
     IdleAttestation(String),
     Missing,
+    /// The index has several entries for its platform.
     Duplicate,
+    /// Its tag has a double; the plan says which.
+    Doubled,
     /// What the architecture tag holds; the plan says why.
     Unreadable,
     /// What the index names.
@@ -51,7 +54,7 @@ impl Finding {
             Finding::Stale | Finding::Reworded(_) => ImageState::Stale,
             Finding::Orphan | Finding::IdleAttestation(_) => ImageState::Orphan,
             Finding::Missing => ImageState::Missing,
-            Finding::Duplicate => ImageState::Duplicate,
+            Finding::Duplicate | Finding::Doubled => ImageState::Duplicate,
             Finding::Unreadable | Finding::Unfit(_) | Finding::NoImage(_) => ImageState::Unreadable,
             Finding::Mismatch | Finding::EntryMismatch(_) | Finding::NoPlatform => ImageState::Mismatch,
             Finding::Dangling | Finding::LostAttestation(_) => ImageState::Dangling,
@@ -73,7 +76,8 @@ impl Finding {
             Finding::Orphan => "no architecture tag stands for it".to_owned(),
             Finding::IdleAttestation(subject) => format!("an attestation of {}, which is gone", short(subject)),
             Finding::Missing => "it is required, and there is no such tag".to_owned(),
-            Finding::Duplicate => "there are several for this platform".to_owned(),
+            Finding::Duplicate => "the index has several entries for this platform".to_owned(),
+            Finding::Doubled => "another tag has an image for this platform, or has this one".to_owned(),
             Finding::Unfit(unfit) => said_of(unfit),
             Finding::NoImage(media_type) => format!("the entry is no image but `{}`", clean(media_type, 100)),
             Finding::EntryMismatch(claimed) => format!("the index says {}, its config says {claimed}", stated()),
@@ -110,7 +114,7 @@ pub(super) fn of(
     rows: &[Row],
 ) -> Vec<Problem> {
     let mut problems: Vec<(ImageState, Problem)> = Vec::new();
-    for reason in plan.reasons.iter().filter(|reason| is_told(reason, rows)) {
+    for reason in plan.reasons.iter().filter(|reason| is_told(reason, rows, published)) {
         let tag = reason.tag.as_ref().map(|tag| tag.to_string());
         let state = rows.iter().find(|row| row.row.tag == tag && tag.is_some()).map(|row| row.row.state);
         let foreign = ImageState::Dangling;
@@ -134,13 +138,11 @@ pub(super) fn of(
 }
 
 /// Whether a reason of the plan is a problem by itself: it holds, and no row says the same.
-fn is_told(reason: &Reason, rows: &[Row]) -> bool {
+fn is_told(reason: &Reason, rows: &[Row], published: Option<&Published>) -> bool {
     match reason.code {
-        // What would be removed has a row as an orphan.
-        Code::Removal => false,
-        // A required architecture that only the index has, or that no tag could be, has a row.
-        Code::ArchMissing => reason.forbids() && reason.tag.is_some(),
-        Code::NothingFound => reason.forbids() && rows.is_empty(),
+        // What is required and what would be removed have rows.
+        Code::Removal | Code::ArchMissing => false,
+        Code::NothingFound => reason.forbids() && rows.is_empty() && published.is_none(),
         _ => reason.forbids(),
     }
 }
@@ -173,7 +175,11 @@ fn about(job: &Job, row: &Row, is_held: bool) -> Option<Problem> {
     let detail = detail.clone().unwrap_or_default();
     let publish = (!is_held).then(|| publish(job));
     let (code, message, remedy) = match &row.finding {
-        Finding::Ok | Finding::Mismatch | Finding::Unreadable | Finding::Unpublished { is_all: true } => return None,
+        Finding::Ok
+        | Finding::Doubled
+        | Finding::Mismatch
+        | Finding::Unreadable
+        | Finding::Unpublished { is_all: true } => return None,
         Finding::Unpublished { is_all: false } => {
             ("unpublished", format!("`{name}` ({platform}) is not in the index of `{plain}`"), publish)
         }

@@ -25,8 +25,12 @@ pub(super) fn rows(ground: &Ground<'_>, job: &Job, seen: &Seen, plan: &Plan, ser
 
     let mut rows: Vec<Row> = Vec::new();
     for (image, entry) in plan.images.iter().zip(&matched) {
-        let doubled = is_doubled(plan, image) || entry.is_some_and(|entry| is_crowded(entries[entry], &entries));
-        rows.extend(of_tag(ground, image, seen, entry.map(|entry| entries[entry]), published, doubled));
+        let entry = entry.map(|place| entries[place]);
+        let double = match entry {
+            Some(entry) if is_crowded(entry, &entries) => Some(Finding::Duplicate),
+            _ => is_doubled(plan, image).then_some(Finding::Doubled),
+        };
+        rows.extend(of_tag(ground, image, seen, entry, published, double));
     }
     for (place, entry) in entries.iter().enumerate() {
         let is_told = matched.contains(&Some(place));
@@ -116,7 +120,7 @@ fn of_tag(
     seen: &Seen,
     entry: Option<&ServedChild>,
     published: Option<&Published>,
-    is_doubled: bool,
+    double: Option<Finding>,
 ) -> Option<Row> {
     let is_lost = entry.is_some_and(|entry| entry.fate == Fate::Lost);
     let is_required = ground
@@ -126,14 +130,16 @@ fn of_tag(
         .any(|choice| choice.word == image.arch || promise(&image.tag, seen) == Some(&choice.promise));
     let same_digest = entry.is_some_and(|entry| image.is(&entry.descriptor.digest));
     let holds_it = published.is_some_and(|p| p.content == Content::Image && image.is(&p.digest));
-    let finding = match image.verdict {
-        Verdict::Missing if is_required => Finding::Missing,
-        Verdict::Missing => return entry.map(|entry| of_entry(ground, entry, is_doubled)),
-        Verdict::Mismatch => Finding::Mismatch,
-        Verdict::Unreadable | Verdict::Unverifiable => Finding::Unreadable,
-        Verdict::Verified if is_lost => Finding::Dangling,
-        Verdict::Verified if is_doubled => Finding::Duplicate,
-        Verdict::Verified => match entry {
+    let finding = match (image.verdict, double) {
+        (Verdict::Missing, double) if !is_required => {
+            return entry.map(|entry| of_entry(ground, entry, double.is_some()));
+        }
+        _ if is_lost => Finding::Dangling,
+        (Verdict::Missing, _) => Finding::Missing,
+        (Verdict::Mismatch, _) => Finding::Mismatch,
+        (Verdict::Unreadable | Verdict::Unverifiable, _) => Finding::Unreadable,
+        (Verdict::Verified, Some(double)) => double,
+        (Verdict::Verified, None) => match entry {
             Some(entry) if same_digest => of_same(entry, image),
             Some(_) => Finding::Stale,
             None if holds_it => Finding::Bare,

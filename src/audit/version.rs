@@ -121,7 +121,7 @@ pub fn unread(subject: &Subject, error: &RegistryError, ground: &Ground<'_>) -> 
     let problem = Problem {
         code: error.code().to_owned(),
         tag: None,
-        message: clean(&error.to_string(), 600),
+        message: clean(&whole(error), 600),
         remedy: error.hint().map(str::to_owned),
     };
     Version {
@@ -130,5 +130,13 @@ pub fn unread(subject: &Subject, error: &RegistryError, ground: &Ground<'_>) -> 
         digest: None,
         images: arch_tags.into_iter().map(row).collect(),
         problems: vec![problem],
+    }
+}
+
+/// An error with its causes.
+fn whole(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(cause) => format!("{error}: {}", whole(cause)),
+        None => error.to_string(),
     }
 }

@@ -126,25 +126,21 @@ fn is_alike(one: &Stated, other: &Stated) -> bool {
     (&one.os, &one.architecture, &one.variant) == (&other.os, &other.architecture, &other.variant)
 }
 
-/// Letters; then down the host's own variants; then none; an entry without a platform as a last
-/// resort. Of equals, one in zstd comes first.
+/// Letters; then down from the host's own variant, or all there are where it names none; an entry
+/// without a platform as a last resort. Of equals, one in zstd comes first.
 fn podman(host: &Stated, offers: &[Offer<'_>]) -> Found {
-    let (down, base): (&[&str], &[&str]) = match host.architecture.as_str() {
-        "arm" => (&["v7", "v6", "v5"], &[]),
-        "arm64" => (&["v8"], &["v8"]),
-        _ => (&[], &[]),
+    let known: &[&str] = match host.architecture.as_str() {
+        "arm" => &["v8", "v7", "v6", "v5"],
+        "arm64" => &["v8"],
+        _ => &[],
     };
-    let mut variants: Vec<&str> = Vec::new();
-    if host.variant.is_empty() {
-        variants.push("");
-        variants.extend(base);
-    } else {
-        match down.iter().position(|variant| *variant == host.variant) {
-            Some(first) => variants.extend(&down[first..]),
-            None => variants.push(&host.variant),
-        }
-        variants.push("");
-    }
+    let own = host.variant.as_str();
+    let down = known.iter().position(|variant| *variant == own).map(|first| &known[first..]);
+    let variants: Vec<&str> = match down {
+        _ if own.is_empty() => [""].iter().chain(known).copied().collect(),
+        Some(down) => down.iter().chain(&[""]).copied().collect(),
+        None => vec![own, ""],
+    };
     let rank = |offer: &Offer<'_>| match offer.stated {
         None => Some(usize::MAX),
         Some(stated) => variants.iter().position(|variant| {

@@ -182,8 +182,11 @@ async fn a_terminal_without_talents_gets_plain_ascii() {
 async fn a_terminal_gets_colours_and_a_progress_line_that_goes_away() {
     let registry = FakeRegistry::with_xenial().await;
     registry.set_delay(std::time::Duration::from_millis(150));
-    let command =
-        format!("{} publish -r {} -t xenial -t bionic", env!("CARGO_BIN_EXE_onetag"), registry.repository("ubuntu"));
+    let command = format!(
+        "{} publish --no-cache -r {} -t xenial -t bionic",
+        env!("CARGO_BIN_EXE_onetag"),
+        registry.repository("ubuntu")
+    );
     let on_terminal = |term: &str, no_color: bool| {
         let cli = Cli::program("script", ["-qec", &command, "/dev/null"]).env("TERM", term);
         if no_color { cli.env("NO_COLOR", "1") } else { cli }
@@ -203,7 +206,7 @@ async fn a_reader_who_leaves_early_is_no_error() {
     let registry = FakeRegistry::with_xenial().await;
     registry.push_image("ubuntu:arm64-xenial", "linux/arm64");
     let mut child = tokio::process::Command::new(env!("CARGO_BIN_EXE_onetag"))
-        .args(["publish", "-r", &registry.repository("ubuntu"), "-t", "xenial", "-t", "bionic"])
+        .args(["publish", "--no-cache", "-r", &registry.repository("ubuntu"), "-t", "xenial", "-t", "bionic"])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -228,6 +231,8 @@ async fn shells_and_manuals_know_the_commands() {
 
     let page = onetag(["man"]).run().await.expect(0).stdout;
     assert!(page.contains(".TH onetag 1") && page.contains("publish") && page.contains("Exit codes"), "{page}");
+    let page = onetag(["man", "audit"]).run().await.expect(0).stdout;
+    assert!(page.contains("fail\\-on") && page.contains("containerd"), "{page}");
     let page = onetag(["man", "publish"]).run().await.expect(0).stdout;
     assert!(page.contains("allow\\-removal"), "{page}");
     let ran = onetag(["man", "sell"]).run().await.expect(2);

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use super::matrix::{MOST_MESSAGES, MOST_REMEDIES, Matrix, groups};
+use super::matrix::{MOST_MESSAGES, MOST_REMEDIES, Matrix, groups, sentence};
 use super::text::totals;
 use super::{Report, Told};
 use crate::cli::console::Console;
@@ -34,9 +34,8 @@ impl Report for Markdown {
         }
         for group in groups(&self.matrix.problems) {
             let _ = writeln!(page, "\n**{}**\n", escaped(group.code));
-            for (message, count) in group.messages.iter().take(MOST_MESSAGES) {
-                let times = if *count > 1 { format!(" ({count} tags)") } else { String::new() };
-                let _ = writeln!(page, "- {}{times}", escaped(message));
+            for message in group.messages.iter().take(MOST_MESSAGES) {
+                let _ = writeln!(page, "- {}", escaped(&sentence(message)));
             }
             let more = group.messages.len().saturating_sub(MOST_MESSAGES);
             if more > 0 {

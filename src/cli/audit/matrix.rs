@@ -13,6 +13,9 @@ pub(super) const MOST_REMEDIES: usize = 3;
 /// The most sentences that are told of one kind of problem.
 pub(super) const MOST_MESSAGES: usize = 10;
 
+/// The most tags that are named before one sentence.
+const MOST_TAGS: usize = 5;
+
 /// What is left of an audit for a table: a mark for each image, and the problems.
 #[derive(Default)]
 pub(super) struct Matrix {
@@ -115,8 +118,8 @@ impl Matrix {
 #[derive(Default)]
 pub(super) struct Group<'a> {
     pub(super) code: &'a str,
-    /// Each sentence once, with how many plain tags it is about.
-    pub(super) messages: Vec<(&'a str, usize)>,
+    /// Each sentence once, with the tags that it is about.
+    pub(super) messages: Vec<(&'a str, Vec<&'a str>)>,
     /// What can be done, each once.
     pub(super) remedies: Vec<&'a str>,
 }
@@ -125,21 +128,32 @@ pub(super) struct Group<'a> {
 pub(super) fn groups(problems: &[(String, Problem)]) -> Vec<Group<'_>> {
     let mut groups: Vec<Group<'_>> = Vec::new();
     let mut places: HashMap<(&str, &str), usize> = HashMap::new();
-    for (_, problem) in problems {
+    for (plain, problem) in problems {
         let group = groups.iter().position(|group| group.code == problem.code).unwrap_or_else(|| {
             groups.push(Group { code: &problem.code, ..Group::default() });
             groups.len() - 1
         });
         let group = &mut groups[group];
         let place = *places.entry((&problem.code, &problem.message)).or_insert_with(|| {
-            group.messages.push((&problem.message, 0));
+            group.messages.push((&problem.message, Vec::new()));
             group.messages.len() - 1
         });
-        group.messages[place].1 += 1;
+        group.messages[place].1.push(problem.tag.as_deref().unwrap_or(plain));
         let few = &group.remedies[..group.remedies.len().min(MOST_REMEDIES + 1)];
         if let Some(remedy) = problem.remedy.as_deref().filter(|remedy| !few.contains(remedy)) {
             group.remedies.push(remedy);
         }
     }
     groups
+}
+
+/// A sentence with the tags that it is about, where it does not name them itself.
+pub(super) fn sentence((message, tags): &(&str, Vec<&str>)) -> String {
+    if tags.iter().all(|tag| message.contains(&format!("`{tag}`"))) {
+        return (*message).to_owned();
+    }
+    let few: Vec<String> = tags.iter().take(MOST_TAGS).map(|tag| format!("`{tag}`")).collect();
+    let more = tags.len().saturating_sub(MOST_TAGS);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more}: {message}", few.join(", "))
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use anstyle::Style;
 use unicode_width::UnicodeWidthStr as _;
 
-use super::matrix::{Line, MOST_MESSAGES, MOST_REMEDIES, Matrix, groups, mark};
+use super::matrix::{Line, MOST_MESSAGES, MOST_REMEDIES, Matrix, groups, mark, sentence};
 use super::{Report, Told};
 use crate::cli::console::{Console, DIM, GREEN, RED, YELLOW, width};
 use crate::model::version::{ImageState, Summary, VersionState};
@@ -97,16 +97,18 @@ impl Text {
     fn legend(&self, width: usize) -> String {
         let marks: Vec<String> =
             self.matrix.states().into_iter().map(|state| format!("{} {}", mark(state), meaning(state))).collect();
-        format!("\n{DIM}{}{DIM:#}", wrapped(&marks.join("   "), width, 0))
+        let last = marks.len().saturating_sub(1);
+        let marks =
+            marks.iter().enumerate().map(|(at, mark)| if at < last { format!("{mark},") } else { mark.clone() });
+        format!("\n{DIM}{}{DIM:#}", flowed(marks, width, 0))
     }
 
     fn problems(&self, width: usize) -> String {
         let mut told = String::new();
         for group in groups(&self.matrix.problems) {
             let _ = writeln!(told, "\n{YELLOW}{}{YELLOW:#}", group.code);
-            for (message, count) in group.messages.iter().take(MOST_MESSAGES) {
-                let times = if *count > 1 { format!(" ({count} tags)") } else { String::new() };
-                told.push_str(&wrapped(&format!("{message}{times}"), width, 2));
+            for message in group.messages.iter().take(MOST_MESSAGES) {
+                told.push_str(&wrapped(&sentence(message), width, 2));
             }
             let more = group.messages.len().saturating_sub(MOST_MESSAGES);
             if more > 0 {
@@ -142,13 +144,13 @@ fn meaning(state: ImageState) -> &'static str {
     match state {
         ImageState::Ok => "ok",
         ImageState::Unpublished => "not in the index",
-        ImageState::Stale => "stale: the index is older",
-        ImageState::Orphan => "orphan: no tag for it",
+        ImageState::Stale => "stale (older in the index)",
+        ImageState::Orphan => "orphan (no tag for it)",
         ImageState::Missing => "missing",
         ImageState::Duplicate => "duplicate",
         ImageState::Unreadable => "unreadable",
         ImageState::Mismatch => "mismatch",
-        ImageState::Dangling => "dangling: the registry lost it",
+        ImageState::Dangling => "dangling (the registry lost it)",
     }
 }
 
@@ -185,17 +187,21 @@ fn cut(text: &str, width: usize) -> String {
 
 /// Lines of at most `width` columns, each set in by `indent`; a word that is longer stands alone.
 fn wrapped(text: &str, width: usize, indent: usize) -> String {
+    flowed(text::clean(text, 2_000).split(' ').map(str::to_owned), width, indent)
+}
+
+/// The same of pieces that stay whole.
+fn flowed(pieces: impl Iterator<Item = String>, width: usize, indent: usize) -> String {
     let (mut lines, mut line) = (String::new(), String::new());
-    let text = text::clean(text, 2_000);
-    for word in text.split(' ') {
-        if !line.is_empty() && indent + line.width() + 1 + word.width() > width {
+    for piece in pieces {
+        if !line.is_empty() && indent + line.width() + 1 + piece.width() > width {
             let _ = writeln!(lines, "{:indent$}{line}", "");
             line.clear();
         }
         if !line.is_empty() {
             line.push(' ');
         }
-        line.push_str(word);
+        line.push_str(&piece);
     }
     let _ = writeln!(lines, "{:indent$}{line}", "");
     lines

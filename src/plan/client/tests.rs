@@ -97,7 +97,7 @@ fn podman_compares_letters_and_goes_down_the_variants_only() {
             ("linux/arm/v7", &["linux/arm/v5", "linux/arm", "linux/arm/v6"], Some(2)),
             ("linux/arm/v6", &["linux/arm/v7", "linux/arm"], Some(1)),
             ("linux/arm/v6", &["linux/arm/v7"], None),
-            ("linux/arm", &["linux/arm/v7"], None),
+            ("linux/arm", &["linux/arm/v5", "linux/arm/v7", "linux/arm/v6"], Some(1)),
             ("linux/arm", &["linux/arm/v7", "linux/arm"], Some(1)),
             ("linux/amd64", &["linux/386"], None),
             ("linux/amd64", &["linux/x64"], None),

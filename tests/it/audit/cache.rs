@@ -6,7 +6,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{publish_all, states};
-use crate::support::{Cli, FakeRegistry, Kind, Ran, onetag};
+use crate::support::{Cli, FakeRegistry, Kind, Ran, Service, onetag};
 
 fn audit_in(registry: &FakeRegistry, cache: &Path) -> Cli {
     let repository = registry.repository("ubuntu");
@@ -131,4 +131,23 @@ async fn a_folder_that_cannot_be_used_costs_one_warning() {
     assert_eq!(ran.stderr.lines().count(), 1, "{}", ran.stderr);
     assert!(ran.stderr.contains("cannot be used"), "{}", ran.stderr);
     assert_eq!(states(&ran.json()), ["xenial ok: amd64=ok arm64=ok armhf=ok"]);
+}
+
+#[tokio::test]
+async fn a_service_knows_after_a_restart_what_it_knew_before() {
+    let registry = FakeRegistry::start().await;
+    let digest = registry.push_image("ubuntu:amd64-xenial", "linux/amd64");
+    let rule = format!("[[repository]]\nregistry = \"{}\"\nname = \"ubuntu\"\nquiet = \"0s\"", registry.host());
+    let mut service = Service::start(&registry.host(), &rule).await;
+    service.tell("ubuntu", "amd64-xenial", &digest).await;
+    crate::support::eventually("it is published", async || registry.digest("ubuntu:xenial")).await;
+    service.idle().await;
+    assert_eq!(registry.count(Kind::Blob), 1);
+    service.stop().await;
+    registry.forget_requests();
+    service.resume().await;
+    service.tell("ubuntu", "amd64-xenial", &digest).await;
+    crate::support::eventually("it is looked at", async || (registry.count(Kind::GetManifest) > 0).then_some(())).await;
+    service.idle().await;
+    assert_eq!(registry.count(Kind::Blob), 0, "{}", service.log());
 }

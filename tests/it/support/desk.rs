@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use onetag::look::{Lookout, Scope};
-use onetag::model::{Dialect, Job, Repository, Tag, Words};
+use onetag::model::{Dialect, Job, Repository, Tag, Version, Words};
 use onetag::plan::Policy;
 use onetag::publish::{Known, Options, Outcome, PublishError, Publisher};
 use onetag::registry::credentials::Keychain;
@@ -86,9 +86,20 @@ impl OpenDesk {
         &self.repository
     }
 
+    /// Publishes one tag; says what came of it, and how the tag stands then.
+    pub async fn publish_and_show(&self, tag: &str) -> (Outcome, Version) {
+        let outcome = self.publish(tag).await.expect("the registry is well");
+        let version = onetag::audit::after(&self.publisher, &self.job(tag), &outcome);
+        (outcome, version)
+    }
+
+    fn job(&self, tag: &str) -> Job {
+        Job { repository: self.repository.clone(), tag: tag.parse().expect("a tag"), also: Vec::new() }
+    }
+
     /// Publishes one tag.
     pub async fn publish(&self, tag: &str) -> Result<Outcome, PublishError> {
-        let job = Job { repository: self.repository.clone(), tag: tag.parse().expect("a tag"), also: Vec::new() };
+        let job = self.job(tag);
         self.publisher.publish(&self.publisher.registry, &job, &Known::default()).await
     }
 }
