@@ -49,15 +49,7 @@ impl LayerReader {
         Ok(LayerReader {
             unpacker: Unpacker::new(packing, limits.output_bytes),
             archive: tar::Reader::default(),
-            builder: Builder {
-                summary: Summary::default(),
-                limits,
-                entries: 0,
-                name_bytes: 0,
-                file: None,
-                wanted: HashSet::new(),
-                has_sighted: false,
-            },
+            builder: Builder::new(limits),
         })
     }
 
@@ -118,6 +110,18 @@ impl LayerReader {
 }
 
 impl Builder {
+    fn new(limits: Limits) -> Builder {
+        Builder {
+            summary: Summary::default(),
+            limits,
+            entries: 0,
+            name_bytes: 0,
+            file: None,
+            wanted: HashSet::new(),
+            has_sighted: false,
+        }
+    }
+
     fn put(&mut self, name: String, node: Node) {
         self.has_sighted |= self.wanted.contains(&name);
         self.summary.nodes.insert(name, node);
@@ -187,6 +191,18 @@ impl Sink for Builder {
         }
         Ok(())
     }
+}
+
+/// The summary of a layer whose entries are listed elsewhere; its files are not looked into.
+pub(super) fn list(entries: impl Iterator<Item = Result<Entry, Flaw>>, limits: Limits) -> Result<Summary, Flaw> {
+    let mut builder = Builder::new(limits);
+    for entry in entries {
+        builder.entry(entry?)?;
+        if let Some(file) = builder.file.take().filter(|file| !file.is_known) {
+            builder.put(file.name, Node::File(file.is_executable, Nature::Unread));
+        }
+    }
+    Ok(Summary { is_complete: true, ..builder.summary })
 }
 
 /// A name as text. Bytes that are none become characters for private use, so that different names

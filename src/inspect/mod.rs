@@ -5,7 +5,8 @@
 //! others could read something else, and gives up at a limit with a reason ([`Flaw`]).
 //!
 //! `unpack` decompresses, `tar` finds the files, `probe` keeps of each file what says what it is
-//! (`elf`, `attributes`, `pe`), and `layer` makes a [`Summary`] of it. `start` reads from the config what is
+//! (`elf`, `attributes`, `pe`), and `layer` makes a [`Summary`] of it. Where
+//! a layer has a table of contents, `toc` does with less of it. `start` reads from the config what is
 //! started, and `rootfs` finds it in the summaries of all layers.
 
 mod attributes;
@@ -18,11 +19,13 @@ mod rootfs;
 mod start;
 mod summary;
 mod tar;
+mod toc;
 mod unpack;
 
 pub use layer::LayerReader;
 pub use limits::{Flaw, Limits};
-pub use probe::{Nature, Program, nature_of};
+pub use probe::{Nature, Probe, Program, nature_of};
 pub use rootfs::{Answer, examine};
 pub use start::{Start, read_start};
 pub use summary::{Node, Summary};
+pub use toc::{Index, Piece, Pieces, Toc};

@@ -6,6 +6,9 @@ use super::probe::{Fetch, Nature, Program, Seen};
 use crate::model::Machine;
 
 const IS_PROGRAM: u16 = 0x0002;
+/// Where the optional header of a 32-bit program names its .NET part ("Optional Header Data
+/// Directories", the fifteenth), counted from the signature.
+const DOTNET: u64 = 24 + 96 + 14 * 8;
 
 /// What a file that begins with `MZ` is; `None` as long as too little of it came.
 pub(super) fn read(seen: &mut Seen) -> Option<Nature> {
@@ -21,9 +24,20 @@ pub(super) fn read(seen: &mut Seen) -> Option<Nature> {
     if !header.starts_with(b"PE\0\0") {
         return Some(Nature::Odd("a program for DOS".to_owned()));
     }
+    let header = header.to_vec();
     let number = |at: usize| u16::from_le_bytes([header[at], header[at + 1]]);
     if number(22) & IS_PROGRAM == 0 {
         return Some(Nature::Odd("an object file".to_owned()));
+    }
+    if number(4) == 0x014c {
+        // What .NET compiles says 32-bit x86 and runs on any machine.
+        match offset.checked_add(DOTNET).map(|at| seen.fetch(at, 4)) {
+            Some(Fetch::Here(at)) if at != [0; 4] => {
+                return Some(Nature::Odd("a .NET program, which may be for any machine".to_owned()));
+            }
+            Some(Fetch::Later) => return None,
+            _ => {}
+        }
     }
     let (architecture, shown) = match number(4) {
         0x8664 => (Some("amd64"), "PE x86-64".to_owned()),

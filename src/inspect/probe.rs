@@ -150,26 +150,27 @@ impl Seen {
     }
 }
 
-/// Finds out what one file is.
+/// Finds out what one file is, from its bytes as they come.
 #[derive(Debug)]
-pub(super) struct Probe {
+pub struct Probe {
     seen: Seen,
     nature: Option<Nature>,
 }
 
 impl Probe {
-    pub(super) fn new(size: u64) -> Probe {
+    /// For a file of so many bytes.
+    pub fn new(size: u64) -> Probe {
         let seen = Seen { size, at: 0, head: Vec::new(), pieces: Vec::new(), tail: None };
         Probe { seen, nature: (size == 0).then_some(Nature::Data) }
     }
 
     /// What the file is, once that is known.
-    pub(super) fn nature(&self) -> Option<&Nature> {
+    pub fn nature(&self) -> Option<&Nature> {
         self.nature.as_ref()
     }
 
     /// Takes the next bytes of the file, of which there are no more than its size.
-    pub(super) fn feed(&mut self, mut bytes: &[u8]) {
+    pub fn feed(&mut self, mut bytes: &[u8]) {
         // The head by itself, so that pieces behind it are asked for before they go by.
         while self.nature.is_none() && !bytes.is_empty() {
             let until_head = HEAD_BYTES.saturating_sub(self.seen.head.len());

@@ -50,7 +50,8 @@ pub fn read_start(config: &[u8]) -> Option<Start> {
     let (separator, usual) = if is_windows { (';', "") } else { (':', USUAL_PATH) };
     let path = path.as_deref().unwrap_or(usual).split(separator).map(str::to_owned).collect();
     Some(Start {
-        arguments: entrypoint.into_iter().chain(cmd).collect(),
+        // An empty word takes an entry point away that a base image has.
+        arguments: entrypoint.into_iter().chain(cmd).skip_while(String::is_empty).collect(),
         path,
         folder: working_dir.filter(|folder| !folder.is_empty()).unwrap_or_else(|| "/".to_owned()),
         is_windows,
@@ -91,4 +92,55 @@ pub(super) fn interpreter(line: &str) -> (&str, Option<&str>) {
 /// The program that `env` is told to start: the first word that is no option and no variable.
 pub(super) fn env_word(argument: &str) -> Option<&str> {
     argument.split_ascii_whitespace().find(|word| !word.starts_with('-') && !word.contains('='))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn start(config: &str) -> Start {
+        read_start(config.as_bytes()).expect("a config")
+    }
+
+    #[test]
+    fn entry_point_and_command_are_one_list() {
+        let told = |config: &str| start(config).arguments.join(" ");
+        assert_eq!(told(r#"{"config":{"Entrypoint":["/init"],"Cmd":["-x"]}}"#), "/init -x");
+        assert_eq!(told(r#"{"config":{"Entrypoint":null,"Cmd":["bash"]}}"#), "bash");
+        assert_eq!(told(r#"{"config":{"Entrypoint":"/init"}}"#), "/init");
+        assert_eq!(told(r#"{"config":{"Entrypoint":[""],"Cmd":["bash"]}}"#), "bash");
+        assert_eq!(told(r#"{"config":null}"#), "");
+        assert_eq!(told("{}"), "");
+        assert_eq!(read_start(br#"{"config":{"Entrypoint":[1]}}"#), None);
+        assert_eq!(read_start(b"text"), None);
+    }
+
+    #[test]
+    fn the_path_is_the_configs_or_the_usual_one() {
+        assert_eq!(start("{}").path.join(":"), USUAL_PATH);
+        assert_eq!(start("{}").folder, "/");
+        let own = start(r#"{"config":{"Env":["PATH=/no","A=b","PATH=/bin::/x"],"WorkingDir":"/srv"}}"#);
+        assert_eq!((own.path, own.folder), (["/bin", "", "/x"].map(str::to_owned).to_vec(), "/srv".to_owned()));
+        let windows = start(r#"{"os":"windows","config":{"Env":["Path=C:\\a;C:\\b"]}}"#);
+        assert_eq!((windows.path, windows.is_windows), (["C:\\a", "C:\\b"].map(str::to_owned).to_vec(), true));
+    }
+
+    #[test]
+    fn only_a_plain_word_behind_exec_is_taken() {
+        assert_eq!(exec_word("exec /usr/bin/foo --x"), Some("/usr/bin/foo"));
+        assert_eq!(exec_word("  exec\tfoo"), Some("foo"));
+        for script in
+            ["exec", "exec -a name foo", "exec $FOO", "exec \"foo\"", "executor foo", "foo && exec foo", "exec foo&"]
+        {
+            assert_eq!(exec_word(script), None, "{script}");
+        }
+    }
+
+    #[test]
+    fn a_script_names_its_interpreter_and_one_argument() {
+        assert_eq!(interpreter("/bin/sh"), ("/bin/sh", None));
+        assert_eq!(interpreter("/usr/bin/env\t-S A=1 python3 -u"), ("/usr/bin/env", Some("-S A=1 python3 -u")));
+        assert_eq!(env_word("-S A=1 python3 -u"), Some("python3"));
+        assert_eq!(env_word("-i A=1"), None);
+    }
 }

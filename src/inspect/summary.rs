@@ -61,6 +61,18 @@ impl Summary {
         serde_json::from_slice(&json).ok()
     }
 
+    /// Whether a file of this name is in it that nobody looked into.
+    pub fn is_unread(&self, name: &str) -> bool {
+        matches!(self.nodes.get(name), Some(Node::File(_, Nature::Unread)))
+    }
+
+    /// Notes what a file is that nobody had looked into.
+    pub fn settle(&mut self, name: &str, nature: Nature) {
+        if let Some(Node::File(_, unread @ Nature::Unread)) = self.nodes.get_mut(name) {
+            *unread = nature;
+        }
+    }
+
     /// How many things are in it.
     pub fn len(&self) -> usize {
         self.nodes.len()

@@ -204,7 +204,10 @@ impl Reader {
             Kind::Symlink => Content::Symlink(ahead.link(header)?),
             Kind::Hardlink => Content::Hardlink(clean_path(&ahead.link(header)?)?),
             Kind::Special | Kind::Sparse => Content::Special,
-            Kind::Label => return Ok(self.skip(size + fill(size))),
+            Kind::Label => {
+                self.skip(size + fill(size));
+                return Ok(());
+            }
             Kind::LongName | Kind::LongLink | Kind::Pax | Kind::GlobalPax => unreachable!("they are taken above"),
         };
         let has_bytes = matches!(header.kind, Kind::File | Kind::Sparse);
@@ -294,7 +297,7 @@ fn one_of(pax: Option<&Vec<u8>>, gnu: Option<&Vec<u8>>, header: impl FnOnce() ->
 }
 
 /// A name within the image's root, in its shortest form.
-fn clean_path(path: &[u8]) -> Result<Vec<u8>, Flaw> {
+pub(super) fn clean_path(path: &[u8]) -> Result<Vec<u8>, Flaw> {
     let mut clean = Vec::with_capacity(path.len());
     for part in path.split(|byte| *byte == b'/').filter(|part| !matches!(part, [] | [b'.'])) {
         if part == b".." {

@@ -4,6 +4,7 @@
 //! is kept by its digest. Unpacking runs beside the network, on threads that may be busy, and a
 //! download ends when nobody wants more of it.
 
+mod index;
 mod layer;
 
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use futures_util::future::try_join_all;
 use tokio::sync::Semaphore;
 
 use super::facts::Facts;
-use crate::inspect::{Answer, Limits, Start, Summary, examine as weigh, read_start};
+use crate::inspect::{Answer, Index, Limits, Start, Summary, Toc, examine as weigh, read_start};
 use crate::model::{Descriptor, Digest, Evidence, Repository};
 use crate::registry::{Registry, RegistryError};
 use layer::{Goal, read_layer};
@@ -47,7 +48,7 @@ pub struct Examined {
 
 /// Examines the image with this config and these layers, the lowest first.
 ///
-/// What is found is remembered by the digest of the config, which names the content of all layers.
+/// What is found is remembered by the digests of config and layers together.
 ///
 /// # Errors
 ///
@@ -76,8 +77,8 @@ pub async fn examine_within(
     layers: &[Descriptor],
     facts: &Facts,
 ) -> Result<Examined, RegistryError> {
-    let image = Digest::of(config);
-    if let Some(evidence) = known(facts, &image).await {
+    let image = key(&Digest::of(config), layers);
+    if let Some(evidence) = recall(facts, &image).await {
         return Ok(Examined { evidence, bytes_read: 0 });
     }
     let Some(start) = read_start(config) else {
@@ -89,7 +90,7 @@ pub async fn examine_within(
         repository,
         facts,
         start: Arc::new(start),
-        layers: layers.iter().rev().map(|descriptor| Layer { descriptor, summary: None }).collect(),
+        layers: layers.iter().rev().map(Layer::new).collect(),
         allowance: Limits { output_bytes: MOST_OUTPUT_BYTES, entries: MOST_ENTRIES, ..Limits::default() },
         bytes_read: &bytes_read,
     };
@@ -108,9 +109,19 @@ pub async fn examine_within(
     Ok(Examined { evidence, bytes_read: bytes_read.into_inner() })
 }
 
-/// What the image with this config is known to prove.
-pub(super) async fn known(facts: &Facts, config: &Digest) -> Option<Evidence> {
-    serde_json::from_slice(&facts.recall(EVIDENCE, config).await?).ok()
+/// What the image with this config and these layers is known to prove.
+pub(super) async fn known(facts: &Facts, config: &Digest, layers: &[Descriptor]) -> Option<Evidence> {
+    recall(facts, &key(config, layers)).await
+}
+
+async fn recall(facts: &Facts, key: &Digest) -> Option<Evidence> {
+    serde_json::from_slice(&facts.recall(EVIDENCE, key).await?).ok()
+}
+
+/// What evidence is kept under: the whole content of an image.
+fn key(config: &Digest, layers: &[Descriptor]) -> Digest {
+    let digests: Vec<&str> = layers.iter().map(|layer| layer.digest.as_str()).collect();
+    Digest::of(format!("{config} {}", digests.join(" ")).as_bytes())
 }
 
 fn with_gap(gap: &str) -> Examined {
@@ -130,6 +141,16 @@ enum Read {
 struct Layer<'a> {
     descriptor: &'a Descriptor,
     summary: Option<Arc<Summary>>,
+    /// How single files of it can be asked for, as long as that works.
+    index: Option<Index>,
+    toc: Option<Toc>,
+}
+
+impl<'a> Layer<'a> {
+    fn new(descriptor: &'a Descriptor) -> Layer<'a> {
+        let index = Index::of(descriptor).filter(|_| descriptor.size > ALONG_BYTES);
+        Layer { descriptor, summary: None, index, toc: None }
+    }
 }
 
 /// An image that is being examined.
@@ -154,7 +175,7 @@ impl Reading<'_> {
                 Answer::Known(evidence) => return Ok((evidence, true)),
                 Answer::Needs { layer, names } => (layer, names),
             };
-            if self.recall(layer).await {
+            if self.recall(layer).await || self.look_up(layer, &names).await? {
                 continue;
             }
             if let Some((gap, is_lasting)) = self.read(layer, names).await? {
@@ -172,6 +193,36 @@ impl Reading<'_> {
         let fact = self.facts.recall(LAYER, &layer.descriptor.digest).await;
         layer.summary = fact.and_then(|fact| Summary::unpack(&fact)).map(Arc::new);
         layer.summary.is_some()
+    }
+
+    /// Asks for what is needed of a layer by its table of contents; whether that brought any news.
+    /// Where it fails, the layer is read as others are.
+    async fn look_up(&mut self, layer: usize, names: &[String]) -> Result<bool, RegistryError> {
+        let limits = self.limits();
+        let reader =
+            index::Reader { registry: self.registry, repository: self.repository, bytes_read: self.bytes_read };
+        let layer = &mut self.layers[layer];
+        let Some(index) = &layer.index else { return Ok(false) };
+        if layer.toc.is_none() {
+            layer.toc = reader.toc(layer.descriptor, index, limits).await?;
+            if let (Some(toc), None) = (&layer.toc, &layer.summary) {
+                layer.summary = Some(Arc::new(toc.summary.clone()));
+                return Ok(true);
+            }
+        }
+        let unread = |summary: &Arc<Summary>| names.iter().find(|name| summary.is_unread(name)).cloned();
+        if let (Some(toc), Some(summary)) = (&layer.toc, &mut layer.summary)
+            && let Some(name) = unread(summary)
+            && let Some(nature) = reader.nature(layer.descriptor, toc, &name).await?
+        {
+            Arc::make_mut(summary).settle(&name, nature);
+            if let Some(packed) = summary.pack() {
+                self.facts.learn(LAYER, &layer.descriptor.digest, Bytes::from(packed));
+            }
+            return Ok(true);
+        }
+        (layer.index, layer.toc, layer.summary) = (None, None, None);
+        Ok(false)
     }
 
     /// Reads a layer, and small ones below it along with it; gives a reason where one is unfit.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::future::try_join_all;
 
 use super::read::Round;
-use super::{Lookout, files};
+use super::{Examined, Lookout, files};
 use crate::model::{Descriptor, Digest, Evidence, Found, Image, Original, Promise};
 use crate::plan;
 use crate::registry::{Registry, RegistryError, read_layers};
@@ -35,24 +35,30 @@ impl Lookout {
         opened: Opened,
         promise: Option<&Promise>,
     ) -> Result<Found, RegistryError> {
-        let known = match self.scope.evidence {
-            true => files::known(&self.facts, &opened.config.digest).await,
-            false => None,
+        let layers = match self.scope.evidence {
+            true => read_layers(&opened.bytes),
+            false => Ok(Vec::new()),
         };
-        let (claim, mut config) = if self.scope.evidence && known.is_none() {
-            match self.config(round, &opened.config).await? {
-                Ok((claim, config)) => (claim, Some(config)),
-                Err(unfit) => return Ok(Found::Unfit(unfit)),
-            }
-        } else {
-            match self.claim(round, &opened.config).await? {
-                Ok(claim) => (claim, None),
-                Err(unfit) => return Ok(Found::Unfit(unfit)),
-            }
+        let mut evidence = match &layers {
+            _ if !self.scope.evidence => None,
+            Ok(layers) => files::known(&self.facts, &opened.config.digest, layers).await,
+            Err(why) => Some(Evidence { gap: Some(why.clone()), ..Evidence::default() }),
         };
-        let (evidence, bytes_read) = match &config {
-            Some(config) => self.evidence(round.registry, &opened, config).await?,
-            None => (known, 0),
+        let (mut bytes_read, mut config) = (0, None);
+        let claim = match &layers {
+            Ok(layers) if self.scope.evidence && evidence.is_none() => {
+                let (claim, bytes) = match self.config(round, &opened.config).await? {
+                    Ok(read) => read,
+                    Err(unfit) => return Ok(Found::Unfit(unfit)),
+                };
+                let examined = self.examine(round.registry, &opened, &bytes, layers).await?;
+                (evidence, bytes_read, config) = (Some(examined.evidence), examined.bytes_read, Some(bytes));
+                claim
+            }
+            _ => match self.claim(round, &opened.config).await? {
+                Ok(claim) => claim,
+                Err(unfit) => return Ok(Found::Unfit(unfit)),
+            },
         };
         let mut original = None;
         if self.scope.originals && promise.is_some_and(|promise| plan::contradicts(promise, &claim)) {
@@ -69,20 +75,17 @@ impl Lookout {
     }
 
     /// What the image's files prove, and how many bytes of its layers were read to find out.
-    async fn evidence(
+    async fn examine(
         &self,
         registry: &Registry,
         opened: &Opened,
         config: &Bytes,
-    ) -> Result<(Option<Evidence>, u64), RegistryError> {
-        let layers = match read_layers(&opened.bytes) {
-            Ok(layers) => layers,
-            Err(why) => return Ok((Some(Evidence { gap: Some(why), ..Evidence::default() }), 0)),
-        };
-        let examined = files::examine(registry, &self.repository, config, &layers, &self.facts).await?;
+        layers: &[Descriptor],
+    ) -> Result<Examined, RegistryError> {
+        let examined = files::examine(registry, &self.repository, config, layers, &self.facts).await?;
         let (image, bytes_read) = (opened.manifest.digest.short(), examined.bytes_read);
         tracing::info!(bytes_read, "Read {bytes_read} bytes of layers to find what {image} starts");
-        Ok((Some(examined.evidence), bytes_read))
+        Ok(examined)
     }
 
     /// What a copy would be made of, and who would not vouch for it; none where that is too large.

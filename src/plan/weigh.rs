@@ -27,6 +27,8 @@ pub struct Weighed {
     pub platform: Option<Platform>,
     /// What was made of it.
     pub verdict: Verdict,
+    /// Whether an index may hold it, whatever the verdict is.
+    pub is_accepted: bool,
     /// The copy with a repaired label that takes its place in the index.
     pub rewritten: Option<Digest>,
     /// How many bytes of its layers were read to find out; none where its files were not asked.
@@ -34,9 +36,9 @@ pub struct Weighed {
 }
 
 impl Weighed {
-    /// Whether its tag or its image has this digest.
+    /// Whether its tag, its image or the copy of that has this digest.
     pub fn is(&self, digest: &Digest) -> bool {
-        self.digest.as_ref() == Some(digest) || self.image.as_ref() == Some(digest)
+        [&self.digest, &self.image, &self.rewritten].into_iter().any(|own| own.as_ref() == Some(digest))
     }
 }
 
@@ -169,6 +171,7 @@ fn weigh_one<'a>(
         image: image.map(|image| image.manifest.digest.clone()),
         platform,
         verdict,
+        is_accepted: false,
         rewritten: None,
         bytes_read: image.and_then(|image| image.evidence.as_ref().map(|_| image.bytes_read)),
     };
@@ -186,6 +189,7 @@ fn weigh_one<'a>(
             let Proved { verdict, is_accepted, platform, rewritten, reasons: found } = prove(promise, image, policy);
             reasons.extend(found.into_iter().map(|reason| Reason { tag: Some(arch_tag.tag.clone()), ..reason }));
             let mut weighed = weighed(Some(image), platform.clone(), verdict);
+            weighed.is_accepted = is_accepted;
             weighed.rewritten = rewritten.as_ref().map(|copy| copy.descriptor.digest.clone());
             if let Some(platform) = platform.filter(|_| is_accepted) {
                 accepted.push(Accepted { observation, promise, image, platform, rewritten });

@@ -11,7 +11,8 @@ use reqwest::{Method, StatusCode};
 use sha2::{Digest as _, Sha256};
 
 use super::error::RegistryError;
-use super::send::{Call, Follow, Rest};
+use super::receive::Rest;
+use super::send::{Call, Follow};
 use super::{Registry, confirmed};
 use crate::model::{Descriptor, Digest, Repository};
 

@@ -18,6 +18,7 @@ mod link;
 mod pace;
 mod patience;
 mod put;
+mod receive;
 mod referrers;
 mod send;
 mod token;

@@ -4,16 +4,15 @@
 //! Everything that leaves this program for a registry passes through [`Wire::send`].
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use reqwest::header::{
-    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue,
-    LOCATION, RANGE,
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RANGE,
 };
-use reqwest::{Method, Response, StatusCode, Url};
+use reqwest::{Method, StatusCode, Url};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::Instrument as _;
 
@@ -23,6 +22,7 @@ use super::client::Clients;
 use super::error::{Refusal, RegistryError, RequestLine, is_temporary};
 use super::pace::{Observed, Pace};
 use super::patience::{Budget, Failure, LONGEST_WAIT, retry_after};
+use super::receive::{self, Rest};
 use super::url::{check_given, same_origin};
 use super::wire::read_refusal;
 use crate::model::Host;
@@ -91,20 +91,6 @@ pub(super) struct Answer {
     pub(super) url: Url,
     /// Whether the registry itself answered, and no redirect led away from it on the way.
     pub(super) is_home: bool,
-}
-
-/// A body that is still coming. It keeps its place among the requests under way.
-#[derive(Debug)]
-pub(super) struct Rest {
-    response: Response,
-    permit: Option<OwnedSemaphorePermit>,
-}
-
-impl Rest {
-    /// The next piece of the body; `None` at its end.
-    pub(super) async fn next(&mut self, line: &RequestLine) -> Result<Option<Bytes>, RegistryError> {
-        self.response.chunk().await.map_err(|error| failure(line, error))
-    }
 }
 
 impl Call<'_> {
@@ -339,7 +325,7 @@ impl Wire {
             request = request.header(CONTENT_TYPE, *media_type).body(body.clone());
         }
         if call.is_streamed {
-            let result = open(counter, request, &call.line(), &url).await;
+            let result = receive::open(counter, request, &call.line(), &url).await;
             self.tell(&result);
             return result;
         }
@@ -355,7 +341,7 @@ impl Wire {
         url: &Url,
         limit_bytes: u64,
     ) -> Result<Answer, RegistryError> {
-        let result = read(counter, request, line, url, limit_bytes).await;
+        let result = receive::read(counter, request, line, url, limit_bytes).await;
         self.tell(&result);
         result
     }
@@ -375,102 +361,10 @@ impl Wire {
     }
 }
 
-/// Sends a prepared request and reads its answer up to `limit_bytes`.
-async fn read(
-    counter: &AtomicU64,
-    request: reqwest::RequestBuilder,
-    line: &RequestLine,
-    url: &Url,
-    limit_bytes: u64,
-) -> Result<Answer, RegistryError> {
-    collect(begin(counter, request, line).await?, line, url, limit_bytes).await
-}
-
-/// Sends a prepared request and leaves the body of a good answer to be read.
-async fn open(
-    counter: &AtomicU64,
-    request: reqwest::RequestBuilder,
-    line: &RequestLine,
-    url: &Url,
-) -> Result<Answer, RegistryError> {
-    let response = begin(counter, request, line).await?;
-    if !response.status().is_success() {
-        return collect(response, line, url, 0).await;
-    }
-    let (status, headers) = (response.status(), response.headers().clone());
-    let rest = Some(Rest { response, permit: None });
-    Ok(Answer { status, headers, body: Bytes::new(), rest, url: url.clone(), is_home: true })
-}
-
-async fn begin(
-    counter: &AtomicU64,
-    request: reqwest::RequestBuilder,
-    line: &RequestLine,
-) -> Result<Response, RegistryError> {
-    counter.fetch_add(1, Ordering::Relaxed);
-    let response = request.send().await.map_err(|error| failure(line, error))?;
-    tracing::debug!(status = response.status().as_u16(), "answered");
-    if response.headers().get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
-        let found = "an encoded body, which was not asked for".to_owned();
-        return Err(RegistryError::NotARegistry { request: line.clone(), found });
-    }
-    Ok(response)
-}
-
-async fn collect(
-    mut response: Response,
-    line: &RequestLine,
-    url: &Url,
-    limit_bytes: u64,
-) -> Result<Answer, RegistryError> {
-    let (status, headers) = (response.status(), response.headers().clone());
-    // Of a refusal only the beginning is of interest.
-    let (limit, is_capped) = if status.is_success() { (limit_bytes, true) } else { (64 * 1024, false) };
-    let mut body = BytesMut::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| failure(line, error))? {
-        body.extend_from_slice(&chunk);
-        if body.len() as u64 > limit {
-            if is_capped {
-                return Err(RegistryError::TooLarge { request: line.clone(), limit_bytes });
-            }
-            break;
-        }
-    }
-    Ok(Answer { status, headers, body: body.freeze(), rest: None, url: url.clone(), is_home: true })
-}
-
 fn redirection(answer: &Answer) -> Option<String> {
     let is_redirection = matches!(answer.status.as_u16(), 301 | 302 | 303 | 307 | 308);
     let location = answer.headers.get(LOCATION)?.to_str().ok()?;
     is_redirection.then(|| location.to_owned())
-}
-
-/// Why there is no answer, without the URL (it may be signed).
-fn failure(line: &RequestLine, error: reqwest::Error) -> RegistryError {
-    let error = error.without_url();
-    let request = line.clone();
-    let causes: Vec<String> =
-        std::iter::successors(std::error::Error::source(&error), |e| e.source()).map(ToString::to_string).collect();
-    if error.is_timeout() && !error.is_connect() {
-        return RegistryError::Unreachable { request, cause: "the connection timed out".to_owned() };
-    }
-    if is_about_trust(&error) {
-        return RegistryError::Tls { request, cause: causes.last().cloned().unwrap_or_default() };
-    }
-    let cause = causes.last().cloned().unwrap_or_else(|| error.to_string());
-    let cause = if error.is_timeout() { "connecting timed out".to_owned() } else { cause };
-    RegistryError::Unreachable { request, cause: crate::model::text::clean(&cause, 300) }
-}
-
-/// Whether TLS itself failed, which no repetition mends.
-fn is_about_trust(error: &reqwest::Error) -> bool {
-    std::iter::successors(std::error::Error::source(error), |e| e.source()).any(is_tls_error)
-}
-
-/// TLS errors travel inside I/O errors, sometimes one within another.
-fn is_tls_error(error: &(dyn std::error::Error + 'static)) -> bool {
-    let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-    error.is::<rustls::Error>() || inner.is_some_and(|inner| is_tls_error(inner))
 }
 
 /// Whether a refusal means that the tag must not change; every registry has its own way of saying.

@@ -11,20 +11,20 @@ use crate::support::image::{self, OCI_LAYER};
 use crate::support::{FakeRegistry, Kind, Play, When};
 
 /// An image whose layers are pushed and whose config starts something.
-struct Pushed {
-    registry: FakeRegistry,
-    config: Vec<u8>,
-    layers: Vec<Descriptor>,
+pub(crate) struct Pushed {
+    pub(crate) registry: FakeRegistry,
+    pub(crate) config: Vec<u8>,
+    pub(crate) layers: Vec<Descriptor>,
 }
 
 impl Pushed {
-    async fn new(entry_point: &[&str]) -> Pushed {
+    pub(crate) async fn new(entry_point: &[&str]) -> Pushed {
         let config = json!({ "os": "linux", "architecture": "amd64", "config": { "Entrypoint": entry_point } });
         Pushed { registry: FakeRegistry::start().await, config: config.to_string().into_bytes(), layers: Vec::new() }
     }
 
     /// Adds a layer on top.
-    fn layer(mut self, media_type: &str, blob: impl Into<bytes::Bytes>) -> Pushed {
+    pub(crate) fn layer(mut self, media_type: &str, blob: impl Into<bytes::Bytes>) -> Pushed {
         let blob = blob.into();
         let mut descriptor: Value = image::descriptor(media_type, &blob);
         descriptor["mediaType"] = media_type.into();
@@ -40,7 +40,7 @@ impl Pushed {
         self.layer(OCI_LAYER, image::gzip(&image::tar(&files)))
     }
 
-    async fn examine(&self, facts: &Facts) -> Result<Examined, RegistryError> {
+    pub(crate) async fn examine(&self, facts: &Facts) -> Result<Examined, RegistryError> {
         let (client, repository) = self.client();
         examine(&client, &repository, &self.config, &self.layers, facts).await
     }
@@ -60,11 +60,11 @@ impl Pushed {
 }
 
 /// A program of this machine's own: the shell.
-fn shell() -> Vec<u8> {
+pub(crate) fn shell() -> Vec<u8> {
     std::fs::read("/bin/sh").expect("there is a shell")
 }
 
-fn loader() -> Vec<u8> {
+pub(crate) fn loader() -> Vec<u8> {
     std::fs::read("/lib64/ld-linux-x86-64.so.2").expect("there is a loader")
 }
 
@@ -78,7 +78,7 @@ async fn the_program_that_an_image_starts_says_what_the_image_runs_on() {
 }
 
 /// Bytes that do not compress.
-fn noise(len: usize) -> Vec<u8> {
+pub(crate) fn noise(len: usize) -> Vec<u8> {
     let mut state = 1u32;
     let next = |_| {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

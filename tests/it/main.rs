@@ -2,13 +2,16 @@
 
 #![recursion_limit = "256"]
 
+mod archives;
 mod audit;
 mod auth;
 mod cli;
 mod config;
+mod corpora;
 mod demo;
 mod faults;
 mod files;
+mod files_index;
 mod google;
 mod hook;
 mod images;

@@ -286,6 +286,13 @@ fn scripts_data_and_windows_programs_are_told_apart() {
     assert_eq!(pe(0x8664, 0x80, 2), "windows/amd64: PE x86-64");
     assert_eq!(pe(0xaa64, 6000, 2), "windows/arm64: PE ARM64");
     assert_eq!(pe(0x1c4, 0x80, 2), "windows/arm: PE 32-bit ARM");
+    assert_eq!(pe(0x14c, 5000, 2), "windows/386: PE 32-bit x86");
+    let mut dotnet = vec![0; 600];
+    dotnet[..2].copy_from_slice(b"MZ");
+    dotnet[0x3c] = 0x40;
+    dotnet[0x40..0x46].copy_from_slice(b"PE\0\0\x4c\x01");
+    (dotnet[0x56], dotnet[0x40 + 24 + 96 + 112]) = (2, 0x20);
+    assert_eq!(nature(&dotnet), Nature::Odd("a .NET program, which may be for any machine".to_owned()));
     assert_eq!(pe(0x8664, 0x80, 0), r#"Odd("an object file")"#);
     assert_eq!(nature(&[b"MZ".as_slice(), &[0; 200]].concat()), Nature::Odd("a program for DOS".to_owned()));
     assert_eq!(nature(b"MZ"), Nature::Data);

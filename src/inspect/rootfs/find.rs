@@ -42,11 +42,8 @@ pub(super) struct Files<'a> {
 /// What the top layer that says anything about a name says.
 enum Said<'a> {
     Node(&'a Node, usize, String),
-    /// The first `parts` parts of the name are a link.
-    Link {
-        parts: usize,
-        target: &'a str,
-    },
+    /// It is linked to this one.
+    Link(Vec<String>),
     Nothing,
 }
 
@@ -63,9 +60,10 @@ impl<'a> Files<'a> {
             while let Some(at) = parts.iter().position(|part| part == "..") {
                 let above = match &parts[..at] {
                     [] => Vec::new(),
+                    // A folder of which no layer has an entry of its own is where its name says.
                     above => match self.follow(&above.join("/"), links)? {
                         Some(place) => split(&place.path),
-                        None => return Ok(None),
+                        None => above.to_vec(),
                     },
                 };
                 let above = &above[..above.len().saturating_sub(1)];
@@ -74,10 +72,9 @@ impl<'a> Files<'a> {
             match self.said(&parts, 0, links)? {
                 Said::Nothing => return Ok(None),
                 Said::Node(node, layer, name) => return Ok(Some(Place { path: parts.join("/"), node, layer, name })),
-                Said::Link { parts: count, target } => {
+                Said::Link(target) => {
                     count_link(links, path)?;
-                    let folder = if target.starts_with('/') { &[] } else { &parts[..count - 1] };
-                    parts = [folder, &split(target), &parts[count..]].concat();
+                    parts = target;
                 }
             }
         }
@@ -98,7 +95,7 @@ impl<'a> Files<'a> {
             let layer = layer.ok_or_else(needs)?;
             match self.get(layer, whole) {
                 None => {}
-                Some(Node::Symlink(target)) => return Ok(Said::Link { parts: parts.len(), target }),
+                Some(Node::Symlink(target)) => return Ok(Said::Link(linked(parts, folders.len(), target))),
                 Some(Node::Hardlink(target)) => {
                     count_link(links, whole)?;
                     return self.said(&split(target), index, links);
@@ -110,7 +107,7 @@ impl<'a> Files<'a> {
                     None => {}
                     Some(Node::Directory) => is_folder[at] = true,
                     // A folder above it took the link's place, and what it led to with it.
-                    Some(Node::Symlink(target)) if !is_folder[at] => return Ok(Said::Link { parts: at + 1, target }),
+                    Some(Node::Symlink(target)) if !is_folder[at] => return Ok(Said::Link(linked(parts, at, target))),
                     Some(_) => return Ok(Said::Nothing),
                 }
             }
@@ -158,6 +155,12 @@ impl<'a> Files<'a> {
         programs.sort_by(|(one, _), (other, _)| one.cmp(other));
         Ok(programs)
     }
+}
+
+/// Where a name leads of which the part `at` is a link to `target`.
+fn linked(parts: &[String], at: usize, target: &str) -> Vec<String> {
+    let folder = if target.starts_with('/') { &[] } else { &parts[..at] };
+    [folder, &split(target), &parts[at + 1..]].concat()
 }
 
 fn count_link(links: &mut usize, path: &str) -> Result<(), Stop> {

@@ -102,9 +102,13 @@ fn a_program_is_found_through_links_of_every_kind() {
             .hardlink("usr/bin/ls", "usr/bin/busybox")
             .link("etc/alternatives/vi", "/bin/busybox")
             .link("usr/bin/vi", "/etc/alternatives/vi")
+            .link("usr/lib/deep/er/link", "../../../bin/busybox")
+            .hardlink("hard", "usr/lib/deep/er/link")
             .link("usr/bin/up", "../../../../../../bin/sh")
     };
-    for word in ["/bin/busybox", "/bin/sh", "/bin/ls", "ls", "/usr/bin/vi", "vi", "/bin/up", "//usr/./bin//../bin/vi"] {
+    for word in
+        ["/bin/busybox", "/bin/sh", "/bin/ls", "ls", "/usr/bin/vi", "vi", "/bin/up", "/hard", "//usr/./bin//../bin/vi"]
+    {
         let told = found(&start(&[word]), &[base()]);
         assert!(told.ends_with(" arm64"), "{word}: {told}");
     }
@@ -291,6 +295,32 @@ fn windows_programs_are_found_by_any_spelling() {
     assert_eq!(found(&windows(&["x"]), &[layer()]), "/Tools/x.exe arm64");
     let told = found(&windows(&["server"]), &[Built::new().without("Files/app"), layer()]);
     assert!(told.contains("in none of its layers"), "{told}");
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_layers_make_it_panic(
+        nodes in proptest::collection::vec((0usize..3, "(a|b|c/)?(a|b)(/a)?", 0u8..7, "[/.]{0,3}(a|b)?/?(a|b|\\.\\.)?/?[ab]?"), 0..12),
+        word in "[/.]{0,3}(a|b)?/?(a|b)?(/a)?",
+        is_windows in proptest::bool::ANY,
+    ) {
+        let mut layers = [Built::new(), Built::new(), Built::new()];
+        for (layer, name, kind, target) in nodes {
+            let built = std::mem::take(&mut layers[layer]);
+            layers[layer] = match kind {
+                0 => built.program(&name, "arm64"),
+                1 => built.folder(&name),
+                2 => built.link(&name, &target),
+                3 => built.hardlink(&name, &target),
+                4 => built.script(&name, &target),
+                5 => built.without(&name),
+                _ => built.opaque(&name),
+            };
+        }
+        for words in [&[word.as_str()][..], &["/bin/sh", "-c", "exec a"], &[]] {
+            found(&Start { is_windows, ..start(words) }, &layers);
+        }
+    }
 }
 
 #[test]

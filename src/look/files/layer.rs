@@ -99,5 +99,5 @@ fn take(
             return Ok(reader.stop());
         }
     }
-    if left == 0 { reader.finish().map_err(Into::into) } else { Ok(reader.stop()) }
+    if left == 0 { reader.finish() } else { Ok(reader.stop()) }
 }

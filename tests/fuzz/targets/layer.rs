@@ -3,7 +3,7 @@
 use onetag::inspect::{LayerReader, Limits, Summary};
 
 /// The first byte says how large the pieces are.
-pub fn read(media_type: &str, data: &[u8]) {
+pub(crate) fn read(media_type: &str, data: &[u8]) {
     let Some((&piece, layer)) = data.split_first() else { return };
     let whole = in_pieces(media_type, layer, layer.len().max(1));
     let several = in_pieces(media_type, layer, usize::from(piece) * 5 + 1);
