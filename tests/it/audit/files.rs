@@ -9,6 +9,7 @@ async fn wrong_files_are_found_where_the_files_are_asked() {
     registry.push("ubuntu:amd64-xenial", &starting_busybox("linux/amd64", "amd64"));
     registry.push("ubuntu:arm64-xenial", &starting_busybox("linux/arm64", "amd64"));
     publish(&registry, &[]).await.expect_pushed();
+    registry.forget_requests();
     assert_eq!(states(&audit(&registry, &[], 0).await), ["xenial ok: amd64=ok arm64=ok"]);
     let document = audit(&registry, &["--verify", "entrypoint"], 7).await;
     assert_eq!(states(&document), ["xenial mismatch: amd64=ok arm64=mismatch"]);
@@ -22,6 +23,7 @@ async fn what_is_published_by_policy_is_ok_by_the_same_policy() {
         registry.push("ubuntu:amd64-xenial", &starting_busybox("linux/amd64", "amd64"));
         registry.push("ubuntu:armhf-xenial", &starting_busybox("linux/amd64", "armhf"));
         publish(&registry, &["--verify", "entrypoint", "--on-mismatch", on_mismatch]).await.expect_pushed();
+        registry.forget_requests();
         let toml = format!(
             "[[repository]]\nregistry = \"{}\"\nname = \"ubuntu\"\nverify = \"entrypoint\"\non_mismatch = \"{on_mismatch}\"\n",
             registry.host()
