@@ -77,9 +77,8 @@ pub async fn examine_within(
     layers: &[Descriptor],
     facts: &Facts,
 ) -> Result<Examined, RegistryError> {
-    let digests: Vec<&str> = layers.iter().map(|layer| layer.digest.as_str()).collect();
-    let image = Digest::of(format!("{} {}", Digest::of(config), digests.join(" ")).as_bytes());
-    if let Some(evidence) = facts.recall(EVIDENCE, &image).await.and_then(|fact| serde_json::from_slice(&fact).ok()) {
+    let image = key(&Digest::of(config), layers);
+    if let Some(evidence) = recall(facts, &image).await {
         return Ok(Examined { evidence, bytes_read: 0 });
     }
     let Some(start) = read_start(config) else {
@@ -108,6 +107,21 @@ pub async fn examine_within(
         facts.learn(EVIDENCE, &image, Bytes::from(fact));
     }
     Ok(Examined { evidence, bytes_read: bytes_read.into_inner() })
+}
+
+/// What the image with this config and these layers is known to prove.
+pub(super) async fn known(facts: &Facts, config: &Digest, layers: &[Descriptor]) -> Option<Evidence> {
+    recall(facts, &key(config, layers)).await
+}
+
+async fn recall(facts: &Facts, key: &Digest) -> Option<Evidence> {
+    serde_json::from_slice(&facts.recall(EVIDENCE, key).await?).ok()
+}
+
+/// What evidence is kept under: the whole content of an image.
+fn key(config: &Digest, layers: &[Descriptor]) -> Digest {
+    let digests: Vec<&str> = layers.iter().map(|layer| layer.digest.as_str()).collect();
+    Digest::of(format!("{config} {}", digests.join(" ")).as_bytes())
 }
 
 fn with_gap(gap: &str) -> Examined {

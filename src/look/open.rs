@@ -7,10 +7,10 @@ use bytes::Bytes;
 use futures_util::future::try_join_all;
 
 use super::read::Round;
-use super::{Lookout, files};
-use crate::model::{Descriptor, Digest, Evidence, Found, Image, Original, Promise, Unfit};
+use super::{Examined, Lookout, files};
+use crate::model::{Descriptor, Digest, Evidence, Found, Image, Original, Promise};
 use crate::plan;
-use crate::registry::{Registry, RegistryError, read_claim, read_layers};
+use crate::registry::{Registry, RegistryError, read_layers};
 
 /// The largest manifest and config, together, that a copy is made of.
 const LARGEST_ORIGINAL: usize = 1024 * 1024;
@@ -35,60 +35,57 @@ impl Lookout {
         opened: Opened,
         promise: Option<&Promise>,
     ) -> Result<Found, RegistryError> {
-        let asks_more = self.scope.evidence || self.scope.originals;
-        if !asks_more {
-            let claim = match self.claim(round, &opened.config).await? {
+        let layers = match self.scope.evidence {
+            true => read_layers(&opened.bytes),
+            false => Ok(Vec::new()),
+        };
+        let mut evidence = match &layers {
+            _ if !self.scope.evidence => None,
+            Ok(layers) => files::known(&self.facts, &opened.config.digest, layers).await,
+            Err(why) => Some(Evidence { gap: Some(why.clone()), ..Evidence::default() }),
+        };
+        let (mut bytes_read, mut config) = (0, None);
+        let claim = match &layers {
+            Ok(layers) if self.scope.evidence && evidence.is_none() => {
+                let (claim, bytes) = match self.config(round, &opened.config).await? {
+                    Ok(read) => read,
+                    Err(unfit) => return Ok(Found::Unfit(unfit)),
+                };
+                let examined = self.examine(round.registry, &opened, &bytes, layers).await?;
+                (evidence, bytes_read, config) = (Some(examined.evidence), examined.bytes_read, Some(bytes));
+                claim
+            }
+            _ => match self.claim(round, &opened.config).await? {
                 Ok(claim) => claim,
                 Err(unfit) => return Ok(Found::Unfit(unfit)),
-            };
-            let Opened { manifest, has_foreign_layers, attestations, .. } = opened;
-            let (evidence, bytes_read, original) = (None, 0, None);
-            let image = Image { manifest, claim, attestations, has_foreign_layers, evidence, bytes_read, original };
-            return Ok(Found::Image(Box::new(image)));
+            },
+        };
+        let mut original = None;
+        if self.scope.originals && promise.is_some_and(|promise| plan::contradicts(promise, &claim)) {
+            if config.is_none() {
+                config = self.config(round, &opened.config).await?.ok().map(|(_, config)| config);
+            }
+            if let Some(config) = config {
+                original = self.original(round.registry, &opened, config).await?;
+            }
         }
-        let registry = round.registry;
-        let config = match registry.config(&self.repository, &opened.config).await? {
-            None => return Ok(Found::Unfit(Unfit::ContentMissing("its config".to_owned()))),
-            Some(Ok(config)) => config,
-            Some(Err(unfit)) => return Ok(Found::Unfit(unfit)),
-        };
-        let claim = match read_claim(&config) {
-            Ok(claim) => claim,
-            Err(unfit) => return Ok(Found::Unfit(unfit)),
-        };
-        let (evidence, bytes_read) = match self.scope.evidence {
-            true => self.evidence(registry, &opened, &config).await?,
-            false => (None, 0),
-        };
-        let is_mislabelled = promise.is_some_and(|promise| plan::contradicts(promise, &claim));
-        let original = match self.scope.originals && is_mislabelled {
-            true => self.original(registry, &opened, config).await?,
-            false => None,
-        };
         let Opened { manifest, has_foreign_layers, attestations, .. } = opened;
         let image = Image { manifest, claim, attestations, has_foreign_layers, evidence, bytes_read, original };
         Ok(Found::Image(Box::new(image)))
     }
 
     /// What the image's files prove, and how many bytes of its layers were read to find out.
-    async fn evidence(
+    async fn examine(
         &self,
         registry: &Registry,
         opened: &Opened,
         config: &Bytes,
-    ) -> Result<(Option<Evidence>, u64), RegistryError> {
-        let layers = match read_layers(&opened.bytes) {
-            Ok(layers) => layers,
-            Err(why) => return Ok((Some(Evidence { gap: Some(why), ..Evidence::default() }), 0)),
-        };
-        let examined = files::examine(registry, &self.repository, config, &layers, &self.facts).await?;
+        layers: &[Descriptor],
+    ) -> Result<Examined, RegistryError> {
+        let examined = files::examine(registry, &self.repository, config, layers, &self.facts).await?;
         let (image, bytes_read) = (opened.manifest.digest.short(), examined.bytes_read);
-        if bytes_read > 0 {
-            tracing::info!(bytes_read, "Read {bytes_read} bytes of layers to find what {image} starts");
-        } else {
-            tracing::info!(bytes_read, "Knew what {image} starts");
-        }
-        Ok((Some(examined.evidence), examined.bytes_read))
+        tracing::info!(bytes_read, "Read {bytes_read} bytes of layers to find what {image} starts");
+        Ok(examined)
     }
 
     /// What a copy would be made of, and who would not vouch for it; none where that is too large.

@@ -43,9 +43,8 @@ impl Lookout {
             let found = self.open(&round, &manifest, None).await?;
             return Ok(vec![Candidate { digest: Some(manifest.digest), entry: None, found }]);
         }
-        let round = &round;
-        let opened = entries.into_iter().map(|entry| async move {
-            let found = self.open_entry(round, &entry, Vec::new(), None, None).await?;
+        let opened = entries.into_iter().map(|entry| async {
+            let found = self.open_entry(&round, &entry, Vec::new(), None, None).await?;
             Ok(Candidate { digest: Some(entry.digest), entry: entry.platform, found })
         });
         try_join_all(opened).await

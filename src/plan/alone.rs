@@ -67,6 +67,8 @@ pub fn prove_alone(found: &Found, promiser: &Promiser, policy: &Policy) -> Prove
     for reason in &mut proved.reasons {
         // Sentences about images are about their tags; here somebody else may have promised it.
         reason.message = reason.message.replace("the tag promises", &format!("{} promises", promiser.as_str()));
+        // What can be done about them is a matter of publishing.
+        reason.remedy = None;
     }
     proved
 }
