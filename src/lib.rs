@@ -1,5 +1,6 @@
 #![doc = include_str!("lib.md")]
 
+pub mod inspect;
 pub mod model;
 pub mod plan;
 pub mod registry;

@@ -61,7 +61,7 @@ impl Auditor {
     /// Audits by `scheme`, going by `facts` and adding to them. Nothing is sent yet.
     pub fn new(registry: Registry, scheme: Scheme, facts: Facts) -> Auditor {
         let Scheme { repository, pattern, words, policy, only } = scheme;
-        let scope = Scope { only, expected: policy.required.clone(), attestations: !policy.drop_attestations };
+        let scope = Scope { only, expected: policy.required.clone(), ..Scope::of(&policy) };
         let lookout = Lookout::new(repository, pattern, words, scope).remembering(facts).sparing();
         Auditor { registry, lookout, policy }
     }

@@ -255,8 +255,7 @@ fn about(job: &Job, row: &Row, is_held: bool) -> Option<Problem> {
 }
 
 fn said_of(unfit: &Unfit) -> String {
-    let tag: Tag = "x".parse().expect("a tag");
-    clean(&Reason::unfit(&tag, unfit).message, 400)
+    clean(&Reason::unfit(None, unfit).message, 400)
 }
 
 /// `sha256:` and twelve digits of a digest's text.

@@ -76,7 +76,7 @@ fn slot(entry: &ServedChild) -> Option<String> {
 /// What the index would say of an image; for one that does not fit, what its tag promises.
 fn slot_of(image: &Weighed, seen: &Seen) -> Option<String> {
     let promised = || promise(&image.tag, seen).map(|promise| &promise.platform);
-    let platform = if image.verdict == Verdict::Verified { image.platform.as_ref() } else { promised() };
+    let platform = if standing(image) == Verdict::Verified { image.platform.as_ref() } else { promised() };
     platform.or_else(promised).map(Platform::slot)
 }
 
@@ -113,6 +113,12 @@ fn is_meant(ground: &Ground<'_>, entry: &ServedChild) -> bool {
     ground.only.is_none_or(|only| only.iter().any(|choice| is_it(&choice.promise.platform)))
 }
 
+/// The verdict about an image, as far as it matters to who publishes it: one that is accepted all the
+/// same, or whose copy is, stands as if it were right.
+fn standing(image: &Weighed) -> Verdict {
+    if image.is_accepted { Verdict::Verified } else { image.verdict }
+}
+
 /// One architecture tag. None for one that was looked for, is not there, and need not be.
 fn of_tag(
     ground: &Ground<'_>,
@@ -130,7 +136,7 @@ fn of_tag(
         .any(|choice| choice.word == image.arch || promise(&image.tag, seen) == Some(&choice.promise));
     let same_digest = entry.is_some_and(|entry| image.is(&entry.descriptor.digest));
     let holds_it = published.is_some_and(|p| p.content == Content::Image && image.is(&p.digest));
-    let finding = match (image.verdict, double) {
+    let finding = match (standing(image), double) {
         (Verdict::Missing, double) if !is_required => {
             return entry.map(|entry| of_entry(ground, entry, double.is_some()));
         }
@@ -148,7 +154,7 @@ fn of_tag(
     };
     let entry_digest = entry.map(|entry| entry.descriptor.digest.to_string());
     let promised = || promise(&image.tag, seen).map(|promise| promise.platform.clone());
-    let platform = image.platform.clone().filter(|_| image.verdict == Verdict::Verified).or_else(promised);
+    let platform = image.platform.clone().filter(|_| standing(image) == Verdict::Verified).or_else(promised);
     let row = ImageRow {
         arch: Some(image.arch.clone()),
         tag: Some(image.tag.to_string()).filter(|_| image.verdict != Verdict::Missing),

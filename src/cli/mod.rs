@@ -15,6 +15,7 @@ mod publish;
 mod report;
 mod serve;
 mod settings;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -87,6 +88,7 @@ pub struct Cli {
 enum Command {
     Publish(Box<publish::PublishArgs>),
     Audit(Box<audit::AuditArgs>),
+    Verify(Box<verify::VerifyArgs>),
     Hook(hook::HookArgs),
     Serve(serve::ServeArgs),
     History(history::HistoryArgs),
@@ -117,6 +119,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Publish(args) => publish::run(*args),
         Command::Audit(args) => audit::run(*args),
+        Command::Verify(args) => verify::run(*args),
         Command::Hook(args) => hook::run(&args),
         Command::Serve(args) => serve::run(args),
         Command::History(args) => history::history(args),

@@ -9,7 +9,7 @@ use futures_util::stream::FuturesOrdered;
 use tokio_util::sync::CancellationToken;
 
 use super::console::Console;
-use super::policy::{Attestations, IndexType, OnMismatch, Verify};
+use super::policy::{Attestations, DoubtArgs, IndexType, OnMismatch, Verify, contradiction};
 use super::report::{self, Finished};
 use super::settings::{Output, OutputArgs, RegistryArgs, duration};
 use super::{Exit, Refused, cache};
@@ -57,6 +57,9 @@ pub(super) struct PublishArgs {
     /// What an image that contradicts its tag leads to [default: hold]
     #[arg(long, value_enum)]
     on_mismatch: Option<OnMismatch>,
+
+    #[command(flatten)]
+    doubts: DoubtArgs,
 
     /// Hold unless this label has one value in all images (repeatable)
     #[arg(long, value_name = "LABEL")]
@@ -127,11 +130,8 @@ impl PublishArgs {
             })?;
         }
         let expected = policy.expected.iter().map(|(choice, _)| choice);
-        let scope = Scope {
-            only,
-            expected: policy.required.iter().chain(expected).cloned().collect(),
-            attestations: !policy.drop_attestations,
-        };
+        let scope =
+            Scope { only, expected: policy.required.iter().chain(expected).cloned().collect(), ..Scope::of(&policy) };
         let options = Options { dry_run: self.dry_run, wait: self.wait, ..Options::default() };
         Ok(Request { jobs: self.jobs(rule)?, scope, policy, options })
     }
@@ -139,12 +139,12 @@ impl PublishArgs {
     /// What the options say, and where they say nothing the rule.
     fn policy(&self, words: &Words, rule: Option<&Rule>) -> Result<Policy, Refused> {
         let base = rule.map(|rule| rule.policy.clone()).unwrap_or_default();
-        self.verify.unwrap_or_default().check("--verify entrypoint").map_err(Refused::usage)?;
-        let on_mismatch = self.on_mismatch.map(|choice| choice.policy("--on-mismatch rewrite"));
         let required = choices(&self.require, words)?;
-        Ok(Policy {
+        let policy = Policy {
             required: if required.is_empty() { base.required } else { required },
-            on_mismatch: on_mismatch.transpose().map_err(Refused::usage)?.unwrap_or(base.on_mismatch),
+            verify: self.verify.map_or(base.verify, Into::into),
+            on_mismatch: self.on_mismatch.map_or(base.on_mismatch, Into::into),
+            doubts: self.doubts.over(&base.doubts),
             same_labels: if self.same.is_empty() { base.same_labels } else { self.same.clone() },
             expected: self.expected(words)?,
             allow_removal: self.allow_removal || base.allow_removal,
@@ -152,7 +152,11 @@ impl PublishArgs {
             index_type: self.index_type.map_or(base.index_type, Into::into),
             drop_attestations: self.attestations.map_or(base.drop_attestations, |a| a == Attestations::Drop),
             annotations: base.annotations.into_iter().chain(self.annotation.iter().cloned()).collect(),
-        })
+        };
+        match contradiction(&policy, "--verify entrypoint") {
+            Some(message) => Err(Refused::usage(message)),
+            None => Ok(policy),
+        }
     }
 
     fn jobs(&self, rule: Option<&Rule>) -> Result<Vec<Job>, Refused> {

@@ -8,7 +8,7 @@ use super::Exit;
 use super::console::{DIM, GREEN, RED, YELLOW};
 use crate::model::text::{clean, with_causes};
 use crate::model::{Digest, Job, Platform};
-use crate::plan::{Code, Reason, Verdict, Weighed};
+use crate::plan::{Code, Reason, Rewritten, Verdict, Weighed};
 use crate::publish::{Action, Outcome, PublishError};
 use crate::registry::Kind;
 
@@ -26,11 +26,16 @@ pub(super) fn exit(finished: &Finished<'_>) -> Exit {
         Ok(outcome) if outcome.plan.reasons.iter().any(Reason::forbids) => Exit::Held,
         Ok(_) => Exit::Done,
         Err(PublishError::Interrupted) => Exit::Interrupted,
-        Err(error) => match error.kind() {
-            Kind::Settings => Exit::Configuration,
-            Kind::NotAllowed => Exit::NotAllowed,
-            Kind::Failing => Exit::Failing,
-        },
+        Err(error) => exit_of(error.kind()),
+    }
+}
+
+/// How a run ends that the world failed.
+pub(super) fn exit_of(kind: Kind) -> Exit {
+    match kind {
+        Kind::Settings => Exit::Configuration,
+        Kind::NotAllowed => Exit::NotAllowed,
+        Kind::Failing => Exit::Failing,
     }
 }
 
@@ -116,10 +121,13 @@ fn decision(finished: &Finished<'_>, outcome: &Outcome) -> String {
     }
 }
 
-/// The bytes that a real run would push, if this was a rehearsal of one.
+/// The bytes that a real run would push, if this was a rehearsal of one, in the order of writing:
+/// config and manifest of each copy, and the index.
 pub(super) fn rehearsed(finished: &Finished<'_>) -> Option<String> {
-    let index = finished.result.as_ref().ok()?.index.as_ref()?;
-    finished.dry_run.then(|| format!("{}\n", String::from_utf8_lossy(index.bytes())))
+    let outcome = finished.result.as_ref().ok()?;
+    let index = outcome.index.as_ref().filter(|_| finished.dry_run)?;
+    let copies = outcome.plan.copies().iter().flat_map(|copy| [&copy.config, &copy.manifest]);
+    Some(copies.chain([index.bytes()]).map(|bytes| format!("{}\n", String::from_utf8_lossy(bytes))).collect())
 }
 
 fn changes(outcome: &Outcome) -> String {
@@ -150,28 +158,51 @@ struct Document<'a> {
     changes: ChangeLine,
     dry_run: bool,
     requests: u64,
+    /// Copies of images with a repaired label, which are written before the index.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    copies: Vec<CopyLine<'a>>,
     /// The exact bytes that a real run would push, as text.
     #[serde(skip_serializing_if = "Option::is_none")]
     index: Option<String>,
 }
 
 #[derive(Serialize)]
-struct ImageLine<'a> {
-    tag: &'a str,
-    arch: &'a str,
-    digest: Option<&'a Digest>,
-    platform: Option<String>,
-    verdict: &'static str,
+struct CopyLine<'a> {
+    digest: &'a Digest,
+    /// The image that it is a copy of.
+    of: &'a Digest,
+    /// The exact bytes that a real run would push, as text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    manifest: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    config: Option<String>,
 }
 
+/// An image and what was made of it, as programs see it.
 #[derive(Serialize)]
-struct ReasonLine<'a> {
-    code: &'static str,
-    tag: Option<&'a str>,
-    message: String,
+pub(super) struct ImageLine<'a> {
+    pub(super) tag: Option<&'a str>,
+    pub(super) arch: Option<&'a str>,
+    pub(super) digest: Option<&'a Digest>,
+    pub(super) platform: Option<String>,
+    pub(super) verdict: &'static str,
+    /// The copy with a repaired label that takes its place in the index.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) rewritten: Option<&'a Digest>,
+    /// What reading its files cost; absent where they were not asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) bytes_read: Option<u64>,
+}
+
+/// A reason, as programs see it.
+#[derive(Serialize)]
+pub(super) struct ReasonLine<'a> {
+    pub(super) code: &'static str,
+    pub(super) tag: Option<&'a str>,
+    pub(super) message: String,
     /// `hold` or `note`.
-    weight: &'static str,
-    remedy: Option<&'a str>,
+    pub(super) weight: &'static str,
+    pub(super) remedy: Option<&'a str>,
 }
 
 #[derive(Default, Serialize)]
@@ -197,6 +228,7 @@ pub(super) fn json(finished: &Finished<'_>) -> String {
         changes: ChangeLine::default(),
         dry_run,
         requests,
+        copies: Vec::new(),
         index: None,
     };
     match result {
@@ -234,22 +266,31 @@ fn fill<'a>(document: &mut Document<'a>, outcome: &'a Outcome) {
         removed: platforms(&outcome.plan.changes.removed),
         updated: platforms(&outcome.plan.changes.updated),
     };
-    if document.dry_run {
-        document.index = outcome.index.as_ref().map(|index| String::from_utf8_lossy(index.bytes()).into_owned());
-    }
+    let rehearsed = |bytes: &[u8]| document.dry_run.then(|| String::from_utf8_lossy(bytes).into_owned());
+    let copy = |copy: &'a Rewritten| CopyLine {
+        digest: &copy.descriptor.digest,
+        of: &copy.of,
+        manifest: rehearsed(&copy.manifest),
+        config: rehearsed(&copy.config),
+    };
+    document.copies = outcome.plan.copies().iter().map(copy).collect();
+    document.index = outcome.index.as_ref().and_then(|index| rehearsed(index.bytes()));
 }
 
 fn image_line(image: &Weighed) -> ImageLine<'_> {
     ImageLine {
-        tag: image.tag.as_str(),
-        arch: &image.arch,
+        tag: Some(image.tag.as_str()),
+        arch: Some(&image.arch),
         digest: image.digest.as_ref(),
         platform: image.platform.as_ref().map(|platform| clean(&platform.to_string(), 60)),
         verdict: image.verdict.as_str(),
+        rewritten: image.rewritten.as_ref(),
+        bytes_read: image.bytes_read,
     }
 }
 
-fn reason_line(reason: &Reason) -> ReasonLine<'_> {
+/// A reason as programs see it.
+pub(super) fn reason_line(reason: &Reason) -> ReasonLine<'_> {
     ReasonLine {
         code: reason.code.as_str(),
         tag: reason.tag.as_ref().map(|tag| tag.as_str()),

@@ -17,13 +17,20 @@ use crate::registry::credentials::{Environment, Keychain};
 use crate::registry::{Access, Settings, Trust};
 use crate::serve::settings::{self as serve, Rule};
 
-/// What every command needs that talks to a registry.
+/// What every command needs that works on one repository.
 #[derive(Args, Debug)]
 pub(super) struct RegistryArgs {
     /// Repository that holds the images, for example `registry.example.com/acme/ubuntu`
     #[arg(short, long, env = "ONETAG_REPOSITORY", value_name = "REPOSITORY")]
     pub(super) repository: Repository,
 
+    #[command(flatten)]
+    access: AccessArgs,
+}
+
+/// What every command needs that talks to a registry.
+#[derive(Args, Debug)]
+pub(super) struct AccessArgs {
     /// Take what is not said here from this file, as `onetag serve` has it
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -180,14 +187,53 @@ impl AutoColor {
 impl RegistryArgs {
     /// What counts where no option does: the defaults, or what `--config` says about these tags.
     pub(super) fn base(&self, access: Access, tags: &[Tag]) -> Result<Base, Refused> {
+        self.access.base(&self.repository, access, |settings, warnings| {
+            Base::of(settings, warnings, &self.repository, tags, access)
+        })
+    }
+
+    /// How the repository's tags are made.
+    pub(super) fn pattern(&self, base: &Base) -> Pattern {
+        self.access.pattern(base)
+    }
+
+    /// The vocabulary of the repository's tags.
+    pub(super) fn words(&self, base: &Base) -> Result<Words, Refused> {
+        self.access.words(base)
+    }
+
+    /// How to talk to the registry.
+    pub(super) fn settings(&self, base: &Base) -> Result<Settings, Refused> {
+        self.access.settings(base)
+    }
+}
+
+impl AccessArgs {
+    /// What counts for one image where no option does: the defaults, or what `--config` says.
+    pub(super) fn base_of_image(&self, repository: &Repository, tag: Option<&Tag>) -> Result<Base, Refused> {
+        self.base(repository, Access::Read, |settings, warnings| {
+            let serves = |rule: &&Rule| {
+                rule.covers(repository) && tag.is_some_and(|tag| rule.serves(tag) || rule.source(tag).is_some())
+            };
+            let rule = settings.rules.iter().find(serves).cloned();
+            Ok(Base { client: client(settings, repository, Access::Read), rule, warnings })
+        })
+    }
+
+    fn base(
+        &self,
+        repository: &Repository,
+        access: Access,
+        of: impl FnOnce(&serve::Settings, Vec<String>) -> Result<Base, Refused>,
+    ) -> Result<Base, Refused> {
         let Some(path) = &self.config else {
-            let client = usual(self.repository.host(), access, Environment::from_process());
+            let client = usual(repository.host(), access, Environment::from_process());
             return Ok(Base { client, rule: None, warnings: Vec::new() });
         };
-        let reader = config::Reader::Command(self.repository.host());
+        let reader = config::Reader::Command(repository.host());
         let Loaded { settings, warnings } =
             config::load(path, reader, &World::of_process()).map_err(Refused::configuration)?;
-        Base::of(&settings, warnings, &self.repository, tags, access)
+        of(&settings, warnings)
     }
 
     /// How the repository's tags are made.
@@ -290,11 +336,7 @@ impl Base {
         if let (None, [first, ..]) = (rule, tags) {
             warnings.push(format!("no [[repository]] of the configuration serves `{repository}:{first}`"));
         }
-        let client = match settings.registry(repository.host()) {
-            Some(registry) => Settings { access, rate: registry.rate, ..registry.client.clone() },
-            None => usual(repository.host(), access, Environment::from_process()),
-        };
-        Ok(Base { client, rule: rule.cloned(), warnings })
+        Ok(Base { client: client(settings, repository, access), rule: rule.cloned(), warnings })
     }
 
     /// Tells what is worth a look in the configuration.
@@ -302,6 +344,14 @@ impl Base {
         for warning in &self.warnings {
             tracing::warn!("{warning}");
         }
+    }
+}
+
+/// A repository's registry as a configuration has it, if it does.
+fn client(settings: &serve::Settings, repository: &Repository, access: Access) -> Settings {
+    match settings.registry(repository.host()) {
+        Some(registry) => Settings { access, rate: registry.rate, ..registry.client.clone() },
+        None => usual(repository.host(), access, Environment::from_process()),
     }
 }
 

@@ -5,7 +5,10 @@
 //! HEAD. There is no judgement here: what is odd about an image is a fact among others.
 
 mod facts;
+mod files;
+mod open;
 mod read;
+mod single;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
@@ -15,17 +18,20 @@ use futures_util::future::{try_join, try_join_all, try_join3};
 use tokio::sync::OnceCell;
 
 pub use facts::{Facts, Keeper};
+pub use files::{Examined, examine, examine_within};
 use read::Round;
+pub use single::Candidate;
 
 use crate::model::image::Content;
 use crate::model::{
-    ArchChoice, ArchTag, Descriptor, Digest, Found, Image, Index, Job, Last, Meaning, Observation, Pattern, Published,
-    Repository, Seen, Tag, Unfit, Words,
+    ArchChoice, ArchTag, Descriptor, Digest, Found, Index, Job, Last, Meaning, Observation, Pattern, Promise,
+    Published, Repository, Seen, Tag, Unfit, Words,
 };
-use crate::plan::group;
+use crate::plan::{OnMismatch, Policy, Verify, contradicts, group};
 use crate::registry::{
     Document, Manifest, Registry, RegistryError, attested, is_attestation, read_manifest, read_published,
 };
+use open::Opened;
 
 /// Which architecture tags are looked for.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +42,24 @@ pub struct Scope {
     pub expected: Vec<ArchChoice>,
     /// Whether attestations are of interest.
     pub attestations: bool,
+    /// Whether images are asked for what their files prove.
+    pub evidence: bool,
+    /// Whether what a copy of an image with another label is made of is kept, where the label is
+    /// not as promised.
+    pub originals: bool,
+}
+
+impl Scope {
+    /// What a policy wants to know of every image.
+    pub fn of(policy: &Policy) -> Scope {
+        Scope {
+            only: None,
+            expected: Vec::new(),
+            attestations: !policy.drop_attestations,
+            evidence: policy.verify == Verify::Entrypoint,
+            originals: policy.on_mismatch == OnMismatch::Rewrite,
+        }
+    }
 }
 
 /// What is known about a plain tag before looking.
@@ -275,13 +299,17 @@ impl Lookout {
             return Ok(Observation { arch_tag, digest: None, found: Found::Unfit(Unfit::AmbiguousWord) });
         }
         let tag = arch_tag.tag.clone();
+        let promise = match &arch_tag.meaning {
+            Meaning::Promise(promise) => Some(promise.clone()),
+            Meaning::Ambiguous => None,
+        };
         let seen = |digest, found| Ok(Observation { arch_tag, digest, found });
         if self.learned().tags.contains_key(&tag) {
             let Some(digest) = self.resolve(round.registry, &tag).await? else {
                 return seen(None, Found::Missing);
             };
             let found = self.learned().found.get(&digest).cloned();
-            if let Some(found) = found {
+            if let Some(found) = found.filter(|found| self.is_enough(found, promise.as_ref())) {
                 return seen(Some(digest), found);
             }
         }
@@ -290,30 +318,54 @@ impl Lookout {
             Ok(None) => return seen(None, Found::Missing),
             Err(error) => return seen(None, Found::Unfit(unfit_manifest(error)?)),
         };
-        let found = self.open(round, &manifest).await?;
+        let found = self.open(round, &manifest, promise.as_ref()).await?;
         if !self.is_sparing {
             let mut learned = self.learned();
             learned.tags.insert(tag, manifest.digest.clone());
             if is_true_for_ever(&found) {
-                learned.found.insert(manifest.digest.clone(), found.clone());
+                learned.found.insert(manifest.digest.clone(), for_next_time(found.clone()));
             }
         }
         seen(Some(manifest.digest), found)
     }
 
+    /// Whether what was learned about a digest says all that is asked of it under this tag.
+    fn is_enough(&self, found: &Found, promise: Option<&Promise>) -> bool {
+        match (found, promise) {
+            (Found::Image(image), Some(promise)) => !self.scope.originals || !contradicts(promise, &image.claim),
+            _ => true,
+        }
+    }
+
     /// What a manifest under an architecture tag is: an image, or an index that holds just one.
-    async fn open(&self, round: &Round<'_>, manifest: &Manifest) -> Result<Found, RegistryError> {
+    async fn open(
+        &self,
+        round: &Round<'_>,
+        manifest: &Manifest,
+        promise: Option<&Promise>,
+    ) -> Result<Found, RegistryError> {
         match read_manifest(manifest.content_type.as_deref(), &manifest.bytes) {
             Ok((media_type, Document::Image { config, has_foreign_layers })) => {
                 let descriptor = Descriptor::new(media_type, manifest.digest.clone(), manifest.bytes.len() as u64);
-                self.image(round, descriptor, config, has_foreign_layers, Vec::new()).await
+                let bytes = manifest.bytes.clone();
+                let (attestations, index) = (Vec::new(), None);
+                let opened = Opened { manifest: descriptor, bytes, config, has_foreign_layers, attestations, index };
+                self.image(round, opened, promise).await
             }
-            Ok((_, Document::Index { manifests })) => self.open_index(round, manifests).await,
+            Ok((_, Document::Index { manifests })) => {
+                self.open_index(round, &manifest.digest, manifests, promise).await
+            }
             Err(unfit) => Ok(Found::Unfit(unfit)),
         }
     }
 
-    async fn open_index(&self, round: &Round<'_>, manifests: Vec<Descriptor>) -> Result<Found, RegistryError> {
+    async fn open_index(
+        &self,
+        round: &Round<'_>,
+        digest: &Digest,
+        manifests: Vec<Descriptor>,
+        promise: Option<&Promise>,
+    ) -> Result<Found, RegistryError> {
         let (attestations, images): (Vec<_>, Vec<_>) = manifests.into_iter().partition(is_attestation);
         let entry = match images.as_slice() {
             [] => return Ok(Found::Unfit(Unfit::NotAnImage("an index without an image".to_owned()))),
@@ -325,10 +377,23 @@ impl Lookout {
                 return Ok(Found::Unfit(Unfit::SeveralImages(images.iter().map(name).collect())));
             }
         };
+        let index = Some((digest.clone(), !attestations.is_empty()));
         let about_it = |attestation: &Descriptor| attested(attestation) == Some(entry.digest.as_str());
         let attestations: Vec<Descriptor> =
             attestations.into_iter().filter(|a| self.scope.attestations && about_it(a)).collect();
 
+        self.open_entry(round, entry, attestations, index, promise).await
+    }
+
+    /// What an entry of an index is, with the attestations about it.
+    async fn open_entry(
+        &self,
+        round: &Round<'_>,
+        entry: &Descriptor,
+        attestations: Vec<Descriptor>,
+        index: Option<(Digest, bool)>,
+        promise: Option<&Promise>,
+    ) -> Result<Found, RegistryError> {
         let present = attestations.iter().map(|a| self.is_there(round, &a.digest));
         let (child, present) = match try_join(self.child(round, &entry.digest), try_join_all(present)).await {
             Ok(both) => both,
@@ -344,27 +409,21 @@ impl Lookout {
             Ok(Document::Image { config, has_foreign_layers }) => {
                 let mut descriptor = Descriptor::new(entry.media_type.clone(), entry.digest.clone(), entry.size);
                 descriptor.annotations = entry.annotations.clone();
-                self.image(round, descriptor, config, has_foreign_layers, attestations).await
+                let opened = Opened {
+                    manifest: descriptor,
+                    bytes: child.bytes,
+                    config,
+                    has_foreign_layers,
+                    attestations,
+                    index,
+                };
+                self.image(round, opened, promise).await
             }
             Ok(Document::Index { .. }) => {
                 Ok(Found::Unfit(Unfit::UnsupportedMediaType("an index that holds another index".to_owned())))
             }
             Err(unfit) => Ok(Found::Unfit(unfit)),
         }
-    }
-
-    async fn image(
-        &self,
-        round: &Round<'_>,
-        manifest: Descriptor,
-        config: Box<Descriptor>,
-        has_foreign_layers: bool,
-        attestations: Vec<Descriptor>,
-    ) -> Result<Found, RegistryError> {
-        Ok(match self.claim(round, &config).await? {
-            Ok(claim) => Found::Image(Box::new(Image { manifest, claim, attestations, has_foreign_layers })),
-            Err(unfit) => Found::Unfit(unfit),
-        })
     }
 
     async fn published(&self, round: &Round<'_>, tag: &Tag) -> Result<Option<(Tag, Published)>, RegistryError> {
@@ -410,10 +469,22 @@ fn unfit_manifest(error: RegistryError) -> Result<Unfit, RegistryError> {
     }
 }
 
+/// What is remembered of a look: not what it cost.
+fn for_next_time(mut found: Found) -> Found {
+    if let Found::Image(image) = &mut found {
+        image.bytes_read = 0;
+    }
+    found
+}
+
 /// Whether a digest will always lead to this; what is missing or broken today may be there tomorrow.
 fn is_true_for_ever(found: &Found) -> bool {
     match found {
-        Found::Image(_) => true,
+        // Who vouches for an image may change any day. What files prove has a memory of its own, which
+        // knows which gaps stay.
+        Found::Image(image) => {
+            image.original.is_none() && image.evidence.as_ref().is_none_or(|evidence| evidence.gap.is_none())
+        }
         Found::Missing => false,
         Found::Unfit(unfit) => !matches!(
             unfit,

@@ -148,6 +148,15 @@ impl Lookout {
         if let Some((_, claim)) = known.filter(|(size, _)| *size == config.size) {
             return Ok(claim);
         }
+        Ok(self.config(round, config).await?.map(|(claim, _)| claim))
+    }
+
+    /// A config and what it claims, read from the registry.
+    pub(super) async fn config(
+        &self,
+        round: &Round<'_>,
+        config: &Descriptor,
+    ) -> Result<Result<(Claim, Bytes), Unfit>, RegistryError> {
         let bytes = match round.registry.config(&self.repository, config).await? {
             None => return Ok(Err(Unfit::ContentMissing("its config".to_owned()))),
             Some(Err(unfit)) => return Ok(Err(unfit)),
@@ -156,7 +165,7 @@ impl Lookout {
         let claim = read_claim(&bytes);
         let fact = serde_json::to_vec(&(config.size, &claim)).expect("text and digests always serialize");
         self.facts.learn(CLAIM, &config.digest, fact.into());
-        Ok(claim)
+        Ok(claim.map(|claim| (claim, bytes)))
     }
 
     async fn known(&self, digest: &Digest) -> Option<Manifest> {

@@ -15,10 +15,15 @@ pub struct Digest(String);
 impl Digest {
     /// The digest of `content`.
     pub fn of(content: &[u8]) -> Digest {
+        Digest::from_hash(Sha256::digest(content).into())
+    }
+
+    /// The digest whose sha256 was computed elsewhere, from content that never was in one piece.
+    pub fn from_hash(hash: [u8; 32]) -> Digest {
         use fmt::Write as _;
         let mut text = String::with_capacity(71);
         text.push_str("sha256:");
-        for byte in Sha256::digest(content) {
+        for byte in hash {
             write!(text, "{byte:02x}").expect("writing to a string cannot fail");
         }
         Digest(text)

@@ -12,6 +12,9 @@ use super::platform::Platform;
 pub struct Evidence {
     /// The programs that say what the image runs on, the most telling first.
     pub witnesses: Vec<Witness>,
+    /// What the started program needs to start and the image does not have, in words.
+    #[serde(default)]
+    pub lacks: Option<String>,
     /// Why the files could not be read as far as was needed, in words; none where they could.
     pub gap: Option<String>,
 }
@@ -35,8 +38,10 @@ pub enum Role {
     EntryPoint,
     /// The kernel starts it first, to load the one above.
     Loader,
-    /// The shell, where the image starts no program that says anything.
+    /// The shell: it starts the one above, or the image starts nothing else.
     Shell,
+    /// One of the programs of an image that starts none and has no shell.
+    Program,
 }
 
 /// What a program runs on, as far as its header says.
@@ -71,18 +76,186 @@ pub enum Proof {
 
 impl Evidence {
     /// How the files stand to `promised`.
+    ///
+    /// The first witness decides. The others are needed to start it, so that an image in which they
+    /// are another machine's does not run either. What a program does not state contradicts nothing.
     pub fn judge(&self, promised: &Platform) -> Proof {
         if let Some(gap) = &self.gap {
             return Proof::Unverifiable(gap.clone());
         }
-        let Some(witness) = self.witnesses.first() else {
+        let Some((first, others)) = self.witnesses.split_first() else {
             return Proof::NoExecutable;
         };
-        let is_right = witness.machine.os == promised.os()
-            && witness.machine.architecture.as_deref() == Some(promised.architecture());
-        if is_right {
-            return Proof::Match;
+        if let Some(wrong) = first.machine.contradiction(promised) {
+            return Proof::Mismatch(format!("{} is {}; {wrong}", first.path, first.machine.shown));
         }
-        Proof::Mismatch(format!("{} is {}; the tag promises {promised}", witness.path, witness.machine.shown))
+        for other in others {
+            if let Some(wrong) = other.machine.contradiction(promised) {
+                let why = match other.role {
+                    Role::Loader => "which loads it",
+                    _ => "which starts it",
+                };
+                let (path, shown) = (&other.path, &other.machine.shown);
+                return Proof::Mixed(format!("{} fits, but {path}, {why}, is {shown}; {wrong}", first.path));
+            }
+        }
+        match &self.lacks {
+            Some(lacks) => Proof::Mixed(lacks.clone()),
+            None => Proof::Match,
+        }
+    }
+}
+
+impl Machine {
+    /// What of `promised` this is not, if anything: `the tag promises hard-float (arm/v7)`.
+    fn contradiction(&self, promised: &Platform) -> Option<String> {
+        let is_same = self.os == promised.os() && self.architecture.as_deref() == Some(promised.architecture());
+        if !is_same {
+            return Some(format!("the tag promises {}", in_words(promised)));
+        }
+        let (family, level) = (promised.architecture(), level(promised)?);
+        // On arm the tag names the float ABI: soft up to v5 (Debian's armel), hard from v6 on
+        // (Raspbian, Alpine's armhf, Debian's armhf).
+        let wants_hard_float = level >= 6;
+        if family == "arm" && self.hard_float.is_some_and(|is_hard| is_hard != wants_hard_float) {
+            let float = if wants_hard_float { "hard-float" } else { "soft-float" };
+            return Some(format!("the tag promises {float} ({family}/v{level})"));
+        }
+        let needed = self.level.filter(|needed| *needed > level)?;
+        Some(format!("it needs v{needed}, and the tag promises that v{level} is enough"))
+    }
+}
+
+/// The level that is promised, of those architectures that have levels. Old builders' arm without a
+/// variant is v7, as clients have it.
+fn level(promised: &Platform) -> Option<u32> {
+    let usual = match promised.architecture() {
+        "arm" => 7,
+        "amd64" => 1,
+        _ => return None,
+    };
+    promised.variant().map_or(Some(usual), |variant| variant.strip_prefix('v')?.parse().ok())
+}
+
+/// A platform with what its name leaves unsaid: `linux/ppc64le, little-endian`.
+fn in_words(platform: &Platform) -> String {
+    let particular = match platform.architecture() {
+        "386" => "32-bit",
+        "mips64" | "ppc64" => "64-bit big-endian",
+        "mips64le" | "ppc64le" => "64-bit little-endian",
+        "mips" => "32-bit big-endian",
+        "mipsle" => "32-bit little-endian",
+        _ => return platform.to_string(),
+    };
+    format!("{platform}, {particular}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn machine(architecture: &str, shown: &str) -> Machine {
+        Machine {
+            os: "linux".to_owned(),
+            architecture: Some(architecture.to_owned()),
+            level: None,
+            hard_float: None,
+            shown: shown.to_owned(),
+        }
+    }
+
+    fn arm(level: Option<u32>, hard_float: Option<bool>) -> Machine {
+        Machine { level, hard_float, ..machine("arm", "ELF 32-bit ARM, EABI5") }
+    }
+
+    fn evidence(machines: &[(Role, &Machine)]) -> Evidence {
+        let witness = |(role, machine): &(Role, &Machine)| {
+            let path = if *role == Role::Loader { "/lib/ld.so" } else { "/bin/busybox" };
+            Witness { path: path.to_owned(), role: *role, machine: (*machine).clone() }
+        };
+        Evidence { witnesses: machines.iter().map(witness).collect(), ..Evidence::default() }
+    }
+
+    fn judge(machine: &Machine, platform: &str) -> String {
+        told(&evidence(&[(Role::EntryPoint, machine)]), platform)
+    }
+
+    fn told(evidence: &Evidence, platform: &str) -> String {
+        match evidence.judge(&platform.parse().expect("a platform")) {
+            Proof::Match => "match".to_owned(),
+            Proof::Mismatch(why) => format!("mismatch: {why}"),
+            Proof::Mixed(why) => format!("mixed: {why}"),
+            Proof::NoExecutable => "no executable".to_owned(),
+            Proof::Unverifiable(why) => format!("unverifiable: {why}"),
+        }
+    }
+
+    #[test]
+    fn another_machine_is_a_mismatch_in_words_of_size_and_byte_order() {
+        let amd64 = machine("amd64", "ELF 64-bit x86-64");
+        assert_eq!(judge(&amd64, "linux/amd64"), "match");
+        assert_eq!(
+            judge(&amd64, "linux/386"),
+            "mismatch: /bin/busybox is ELF 64-bit x86-64; the tag promises linux/386, 32-bit"
+        );
+        let ppc64 = machine("ppc64", "ELF 64-bit big-endian PowerPC, ELFv1 ABI");
+        assert_eq!(
+            judge(&ppc64, "linux/ppc64le"),
+            "mismatch: /bin/busybox is ELF 64-bit big-endian PowerPC, ELFv1 ABI; the tag promises linux/ppc64le, 64-bit little-endian"
+        );
+        let x32 = Machine { architecture: None, ..machine("", "ELF 32-bit x86-64, x32") };
+        assert_eq!(
+            judge(&x32, "linux/amd64"),
+            "mismatch: /bin/busybox is ELF 32-bit x86-64, x32; the tag promises linux/amd64"
+        );
+        assert!(judge(&amd64, "windows/amd64").starts_with("mismatch"), "a system is more than its processor");
+    }
+
+    #[test]
+    fn on_arm_the_float_abi_is_part_of_the_promise() {
+        for platform in ["linux/arm/v7", "linux/arm/v6", "linux/arm"] {
+            assert_eq!(judge(&arm(None, Some(true)), platform), "match", "{platform}");
+            assert!(judge(&arm(None, Some(false)), platform).contains("the tag promises hard-float"), "{platform}");
+        }
+        assert_eq!(judge(&arm(None, Some(false)), "linux/arm/v5"), "match");
+        assert_eq!(
+            judge(&arm(None, Some(true)), "linux/arm/v5"),
+            "mismatch: /bin/busybox is ELF 32-bit ARM, EABI5; the tag promises soft-float (arm/v5)"
+        );
+        assert_eq!(judge(&arm(None, None), "linux/arm/v5"), "match", "Go's programs do not say");
+        assert_eq!(judge(&arm(None, None), "linux/arm/v7"), "match", "Go's programs do not say");
+    }
+
+    #[test]
+    fn a_program_may_need_less_than_the_tag_promises_and_no_more() {
+        assert_eq!(judge(&arm(Some(6), Some(true)), "linux/arm/v7"), "match");
+        assert_eq!(
+            judge(&arm(Some(7), Some(true)), "linux/arm/v6"),
+            "mismatch: /bin/busybox is ELF 32-bit ARM, EABI5; it needs v7, and the tag promises that v6 is enough"
+        );
+        let v3 = Machine { level: Some(3), ..machine("amd64", "ELF 64-bit x86-64, needs level v3") };
+        assert_eq!(judge(&v3, "linux/amd64/v3"), "match");
+        assert!(judge(&v3, "linux/amd64").contains("it needs v3"), "a plain amd64 is v1");
+    }
+
+    #[test]
+    fn what_a_program_needs_to_start_must_fit_too() {
+        let (arm64, amd64) = (machine("arm64", "ELF 64-bit ARM64"), machine("amd64", "ELF 64-bit x86-64"));
+        let mixed = evidence(&[(Role::EntryPoint, &arm64), (Role::Loader, &amd64)]);
+        assert_eq!(
+            told(&mixed, "linux/arm64"),
+            "mixed: /bin/busybox fits, but /lib/ld.so, which loads it, is ELF 64-bit x86-64; the tag promises linux/arm64"
+        );
+        assert!(told(&mixed, "linux/amd64").starts_with("mismatch"), "what is started decides");
+        let lacking = Evidence { lacks: Some("it lacks".to_owned()), ..evidence(&[(Role::EntryPoint, &arm64)]) };
+        assert_eq!(told(&lacking, "linux/arm64"), "mixed: it lacks");
+    }
+
+    #[test]
+    fn a_gap_is_never_a_match_and_no_program_is_no_proof() {
+        assert_eq!(told(&Evidence::default(), "linux/amd64"), "no executable");
+        let amd64 = machine("amd64", "ELF 64-bit x86-64");
+        let gap = Evidence { gap: Some("a bomb".to_owned()), ..evidence(&[(Role::EntryPoint, &amd64)]) };
+        assert_eq!(told(&gap, "linux/amd64"), "unverifiable: a bomb");
     }
 }

@@ -1,10 +1,14 @@
 //! What was seen in a registry: facts without judgement.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
 
 use serde::{Deserialize, Serialize};
 
 use super::digest::Digest;
+use super::evidence::Evidence;
 use super::index::Descriptor;
 use super::name::Tag;
 use super::pattern::ArchTag;
@@ -41,6 +45,25 @@ pub struct Image {
     pub attestations: Vec<Descriptor>,
     /// Whether a layer names hosts outside the registry to fetch it from.
     pub has_foreign_layers: bool,
+    /// What its files prove; none where they were not asked.
+    pub evidence: Option<Evidence>,
+    /// How many bytes of layers were read for that, this time.
+    pub bytes_read: u64,
+    /// What a copy with another label is made of; kept only where one may be wanted, since it is
+    /// the largest part of all.
+    pub original: Option<Arc<Original>>,
+}
+
+/// An image's own documents, byte for byte.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Original {
+    /// Its manifest.
+    pub manifest: Bytes,
+    /// Its config.
+    pub config: Bytes,
+    /// What speaks of this very digest and would not of a copy's, in words: signatures,
+    /// attestations.
+    pub vouchers: Vec<String>,
 }
 
 /// Why what a tag holds cannot be used, as a fact.

@@ -20,7 +20,7 @@ pub mod version;
 pub use arch::{ArchChoice, Dialect, Meaning, Promise, Words};
 pub use digest::{Digest, ToldDigest};
 pub use evidence::{Evidence, Machine, Proof, Witness};
-pub use image::{Claim, Found, Image, Last, Observation, Published, Seen, Unfit};
+pub use image::{Claim, Found, Image, Last, Observation, Original, Published, Seen, Unfit};
 pub use index::{Descriptor, Entry, Index, IndexKind};
 pub use job::{Job, Push};
 pub use name::{Host, Repository, RepositoryPath, Tag};

@@ -3,19 +3,26 @@
 //! A plan cannot fail. An image that cannot be used is a [`Reason`], not an error, and one reason
 //! that holds leaves whatever is published as it is.
 
+pub mod alone;
 pub mod client;
 pub mod group;
 pub mod policy;
+pub mod prove;
 pub mod reason;
 mod replace;
+pub mod rewrite;
 mod weigh;
 
 use std::collections::BTreeMap;
 
 use crate::model::image::{Child, Content};
 use crate::model::{Digest, Entry, Index, IndexKind, Job, Platform, Published, Seen, Tag};
-pub use policy::{IndexType, OnMismatch, Policy};
+pub use alone::{Promiser, prove_alone};
+pub use policy::{Doubts, IndexType, OnDoubt, OnMismatch, Policy, Verify};
+pub use prove::{Proved, contradicts, prove};
 pub use reason::{Code, Reason, Weight};
+pub use rewrite::{Rewritten, rewritten};
+use weigh::Weighing;
 pub use weigh::{Verdict, Weighed};
 
 /// The most entries an index may have; every client and registry in use takes as many.
@@ -38,6 +45,16 @@ pub struct Plan {
     pub changes: Changes,
 }
 
+impl Plan {
+    /// Copies of images with a repaired label, which are written before the index.
+    pub fn copies(&self) -> &[Rewritten] {
+        match &self.decision {
+            Decision::Push(push) => &push.rewritten,
+            Decision::Keep(_) | Decision::Hold => &[],
+        }
+    }
+}
+
 /// What to do about one plain tag.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Decision {
@@ -52,6 +69,8 @@ pub enum Decision {
 /// An index to write, and where.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Push {
+    /// Copies of images with a repaired label; they are written first, since the index names them.
+    pub rewritten: Vec<Rewritten>,
     /// The index.
     pub index: Index,
     /// The same images as a Docker manifest list, for a registry that refuses OCI indexes.
@@ -92,7 +111,7 @@ pub fn plan(job: &Job, seen: &Seen, policy: &Policy) -> Plan {
 
     reasons.extend(replace::rolled_back(job, seen, index));
 
-    let images = weighed.images;
+    let Weighing { images, rewritten, .. } = weighed;
     if reasons.iter().any(Reason::forbids) {
         return Plan { decision: Decision::Hold, images, reasons, changes: Changes::default() };
     }
@@ -102,7 +121,7 @@ pub fn plan(job: &Job, seen: &Seen, policy: &Policy) -> Plan {
     let decision = if tags.is_empty() {
         Decision::Keep(index.clone())
     } else {
-        Decision::Push(Push { index: index.clone(), fallback: indexes.fallback(index), tags })
+        Decision::Push(Push { rewritten, index: index.clone(), fallback: indexes.fallback(index), tags })
     };
     Plan { decision, images, reasons, changes }
 }

@@ -69,9 +69,9 @@ impl Reason {
     }
 
     /// The reason why what `tag` holds cannot be used.
-    pub fn unfit(tag: &Tag, unfit: &Unfit) -> Reason {
+    pub fn unfit(tag: Option<&Tag>, unfit: &Unfit) -> Reason {
         let (code, message, remedy) = explain(unfit);
-        let reason = Reason::hold(code, Some(tag), message);
+        let reason = Reason::hold(code, tag, message);
         match remedy {
             Some(remedy) => reason.remedy(remedy),
             None => reason,
@@ -162,6 +162,16 @@ codes! {
     ArchMissing = "arch-missing",
     /// The image's config contradicts its tag.
     ConfigArchMismatch = "config-arch-mismatch",
+    /// The image's files contradict its tag.
+    ElfMismatch = "elf-mismatch",
+    /// The image starts a program that is right, and needs others that are not.
+    ElfMixed = "elf-mixed",
+    /// Nobody can say what the image's files run on.
+    Unverifiable = "unverifiable",
+    /// There is no program in the image.
+    DataOnly = "data-only",
+    /// A copy with a repaired label was asked for and cannot be made.
+    NotRewritable = "not-rewritable",
     /// The image needs less than its tag promises.
     LowerVariant = "lower-variant",
     /// Two different images for one platform.

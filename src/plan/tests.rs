@@ -1,5 +1,6 @@
 //! What is decided, told as stories: architecture tags in, decision and sentences out.
 
+mod files;
 mod images;
 mod order;
 mod published;
@@ -8,9 +9,13 @@ mod together;
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::model::evidence::Role;
 use crate::model::image::{Child, Content};
 use crate::model::index::{DOCKER_MANIFEST, OCI_MANIFEST};
-use crate::model::{ArchChoice, Claim, Descriptor, Dialect, Digest, Found, Image, Observation, Pattern, Unfit, Words};
+use crate::model::{
+    ArchChoice, Claim, Descriptor, Dialect, Digest, Evidence, Found, Image, Machine, Observation, Pattern, Unfit,
+    Witness, Words,
+};
 
 /// An image under `tag` whose config says `platform`; no other tag holds the same.
 fn image(tag: &str, platform: &str) -> Observation {
@@ -27,7 +32,15 @@ fn image_like(tag: &str, platform: &str, content: &str) -> Observation {
         ..Claim::default()
     };
     let manifest = Descriptor::new(OCI_MANIFEST.to_owned(), Digest::of(content.as_bytes()), 500);
-    let image = Image { manifest, claim, attestations: Vec::new(), has_foreign_layers: false };
+    let image = Image {
+        manifest,
+        claim,
+        attestations: Vec::new(),
+        has_foreign_layers: false,
+        evidence: None,
+        bytes_read: 0,
+        original: None,
+    };
     found(tag, Found::Image(Box::new(image)))
 }
 
@@ -76,6 +89,20 @@ fn attested(mut observation: Observation) -> Observation {
     });
     observation.digest = Some(Digest::of(format!("index at {}", observation.arch_tag.tag).as_bytes()));
     observation
+}
+
+/// The same observation, whose image starts a program for this platform, as its file says.
+fn starting(observation: Observation, platform: &str) -> Observation {
+    let platform: Platform = platform.parse().expect("a platform");
+    let machine = Machine {
+        os: platform.os().to_owned(),
+        architecture: Some(platform.architecture().to_owned()),
+        level: None,
+        hard_float: (platform.architecture() == "arm").then(|| platform.variant() != Some("v5")),
+        shown: format!("ELF {}", platform.architecture()),
+    };
+    let witness = Witness { path: "/bin/sh".to_owned(), role: Role::EntryPoint, machine };
+    with(observation, |image| image.evidence = Some(Evidence { witnesses: vec![witness], ..Evidence::default() }))
 }
 
 /// The digest of what `image(tag, ..)` holds.

@@ -2,15 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Code, OnMismatch, Policy, Reason};
+use super::prove::{PUSH_RIGHT, Proved, prove};
+use super::rewrite::Rewritten;
+use super::{Code, Policy, Reason};
 use crate::model::index::DOCKER_MANIFEST;
 use crate::model::text::clean;
-use crate::model::{
-    ArchChoice, Claim, Digest, Entry, Found, Image, Job, Meaning, Observation, Platform, Promise, Tag, arch,
-};
+use crate::model::{ArchChoice, Digest, Entry, Found, Image, Job, Meaning, Observation, Platform, Promise, Tag};
 
-/// What to do about an image that is not what its tag says.
-const PUSH_RIGHT: &str = "push the right image under this tag, or see `--on-mismatch`";
 /// What to do about an architecture that is not there.
 const PUSH_MISSING: &str = "push what is missing, or wait for it with `--wait`";
 
@@ -29,12 +27,18 @@ pub struct Weighed {
     pub platform: Option<Platform>,
     /// What was made of it.
     pub verdict: Verdict,
+    /// Whether an index may hold it, whatever the verdict is.
+    pub is_accepted: bool,
+    /// The copy with a repaired label that takes its place in the index.
+    pub rewritten: Option<Digest>,
+    /// How many bytes of its layers were read to find out; none where its files were not asked.
+    pub bytes_read: Option<u64>,
 }
 
 impl Weighed {
-    /// Whether its tag or its image has this digest.
+    /// Whether its tag, its image or the copy of that has this digest.
     pub fn is(&self, digest: &Digest) -> bool {
-        self.digest.as_ref() == Some(digest) || self.image.as_ref() == Some(digest)
+        [&self.digest, &self.image, &self.rewritten].into_iter().any(|own| own.as_ref() == Some(digest))
     }
 }
 
@@ -43,7 +47,7 @@ impl Weighed {
 pub enum Verdict {
     /// The image is what its tag says.
     Verified,
-    /// The image's config contradicts its tag.
+    /// The image's config or its files contradict its tag.
     Mismatch,
     /// There is no such tag.
     Missing,
@@ -71,6 +75,8 @@ pub(super) struct Weighing {
     pub(super) images: Vec<Weighed>,
     /// What the index is made of.
     pub(super) entries: Vec<Entry>,
+    /// The copies among them, which must be written first.
+    pub(super) rewritten: Vec<Rewritten>,
     pub(super) reasons: Vec<Reason>,
     /// Platforms that the index lacks for a reason that holds already.
     pub(super) lacking: Vec<Platform>,
@@ -82,6 +88,7 @@ struct Accepted<'a> {
     promise: &'a Promise,
     image: &'a Image,
     platform: Platform,
+    rewritten: Option<Rewritten>,
 }
 
 impl Accepted<'_> {
@@ -128,11 +135,12 @@ pub(super) fn weigh(job: &Job, observed: &[Observation], policy: &Policy) -> Wei
     if accepted.is_empty() && !reasons.iter().any(Reason::forbids) {
         reasons.push(nothing_found(job, &images));
     }
-    Weighing { images, entries: entries(accepted, policy), reasons, lacking }
+    let rewritten = accepted.iter().filter_map(|one| one.rewritten.clone()).collect();
+    Weighing { images, entries: entries(accepted, policy), rewritten, reasons, lacking }
 }
 
 fn nothing_found(job: &Job, images: &[Weighed]) -> Reason {
-    if images.iter().any(|image| image.verdict == Verdict::Mismatch) {
+    if images.iter().any(|image| image.image.is_some()) {
         let message = format!("every image for `{}` was left out, so there is nothing to publish", job.tag);
         return Reason::hold(Code::NothingFound, None, message).remedy(PUSH_RIGHT);
     }
@@ -163,6 +171,9 @@ fn weigh_one<'a>(
         image: image.map(|image| image.manifest.digest.clone()),
         platform,
         verdict,
+        is_accepted: false,
+        rewritten: None,
+        bytes_read: image.and_then(|image| image.evidence.as_ref().map(|_| image.bytes_read)),
     };
     let Some(promise) = promised(observation) else {
         reasons.push(Reason::ambiguous_word(&arch_tag.tag, &arch_tag.word));
@@ -171,119 +182,21 @@ fn weigh_one<'a>(
     match &observation.found {
         Found::Missing => weighed(None, Some(promise.platform.clone()), Verdict::Missing),
         Found::Unfit(unfit) => {
-            reasons.push(Reason::unfit(&arch_tag.tag, unfit));
+            reasons.push(Reason::unfit(Some(&arch_tag.tag), unfit));
             weighed(None, Some(promise.platform.clone()), Verdict::Unreadable)
         }
         Found::Image(image) => {
-            if image.has_foreign_layers {
-                let message = "a layer must be fetched from outside the registry; clients that cannot reach it there cannot run the image";
-                reasons.push(Reason::note(Code::ForeignLayers, Some(&arch_tag.tag), message.to_owned()));
+            let Proved { verdict, is_accepted, platform, rewritten, reasons: found } = prove(promise, image, policy);
+            reasons.extend(found.into_iter().map(|reason| Reason { tag: Some(arch_tag.tag.clone()), ..reason }));
+            let mut weighed = weighed(Some(image), platform.clone(), verdict);
+            weighed.is_accepted = is_accepted;
+            weighed.rewritten = rewritten.as_ref().map(|copy| copy.descriptor.digest.clone());
+            if let Some(platform) = platform.filter(|_| is_accepted) {
+                accepted.push(Accepted { observation, promise, image, platform, rewritten });
             }
-            let kept = keep(promise, &image.claim);
-            let platform = match &kept {
-                Kept::As(platform) => Some(platform.clone()),
-                Kept::Lower(platform) => {
-                    let message = format!(
-                        "the tag promises {}, the image needs only {platform} and is published as that",
-                        promise.platform
-                    );
-                    reasons.push(Reason::note(Code::LowerVariant, Some(&arch_tag.tag), message));
-                    Some(platform.clone())
-                }
-                Kept::Broken(_) if policy.on_mismatch == OnMismatch::TrustTag => Some(trusted(promise, &image.claim)),
-                Kept::Broken(_) => None,
-            };
-            if let Some(platform) = &platform {
-                accepted.push(Accepted { observation, promise, image, platform: platform.clone() });
-            }
-            match kept {
-                Kept::As(_) | Kept::Lower(_) => weighed(Some(image), platform, Verdict::Verified),
-                Kept::Broken(broken) => {
-                    let claimed = broken.claimed.clone();
-                    reasons.push(broken.into_reason(&arch_tag.tag, policy.on_mismatch));
-                    weighed(Some(image), platform.or(claimed), Verdict::Mismatch)
-                }
-            }
+            weighed
         }
     }
-}
-
-/// How an image's config stands to its tag's promise.
-enum Kept {
-    /// It agrees; this is what the index says.
-    As(Platform),
-    /// It needs less than promised, and so runs there too.
-    Lower(Platform),
-    Broken(Broken),
-}
-
-/// A promise that the image's config does not keep.
-struct Broken {
-    message: String,
-    /// What the config says, where it says enough.
-    claimed: Option<Platform>,
-}
-
-impl Broken {
-    fn into_reason(self, tag: &Tag, on_mismatch: OnMismatch) -> Reason {
-        match on_mismatch {
-            OnMismatch::Hold => Reason::hold(Code::ConfigArchMismatch, Some(tag), self.message).remedy(PUSH_RIGHT),
-            OnMismatch::Skip => {
-                Reason::note(Code::ConfigArchMismatch, Some(tag), format!("{}; left out as asked", self.message))
-            }
-            OnMismatch::TrustTag => Reason::note(
-                Code::ConfigArchMismatch,
-                Some(tag),
-                format!("{}; the tag is believed as asked, but clients may warn about the config", self.message),
-            ),
-        }
-    }
-}
-
-fn keep(promise: &Promise, claim: &Claim) -> Kept {
-    let promised = &promise.platform;
-    let broken = |says: String, claimed| {
-        Kept::Broken(Broken { message: format!("the tag promises {promised} but the image config {says}"), claimed })
-    };
-    let (os, architecture) = match (&claim.os, &claim.architecture) {
-        (Some(os), Some(architecture)) => (os, architecture),
-        (_, None) => return broken("names no architecture".to_owned(), None),
-        (None, _) => return broken("names no operating system".to_owned(), None),
-    };
-    let claimed = Platform::new(os, architecture, claim.variant.as_deref())
-        .on(claim.os_version.clone(), claim.os_features.clone());
-    let shown = clean(&claimed.to_string(), 60);
-    if !claimed.is_plain() {
-        return broken(format!("says {shown}, which is not the name of a platform"), None);
-    }
-    if os != promised.os() || architecture != promised.architecture() {
-        let meant = arch::meant_by(architecture).filter(|meant| meant.architecture() != architecture);
-        let hint = meant.map(|meant| format!(" (did its builder mean {meant}?)")).unwrap_or_default();
-        return broken(format!("says {shown}{hint}"), Some(claimed));
-    }
-    match (claimed.variant(), promised.variant()) {
-        (None, Some(variant)) if architecture == "arm" => Kept::As(
-            Platform::new(os, architecture, Some(variant)).on(claim.os_version.clone(), claim.os_features.clone()),
-        ),
-        (_, None) => Kept::As(claimed),
-        (claim, Some(limit)) => match (level(claim), level(Some(limit))) {
-            (Some(claim), Some(limit)) if claim == limit => Kept::As(claimed),
-            (Some(claim), Some(limit)) if claim < limit && !promise.names_variant => Kept::As(claimed),
-            (Some(claim), Some(limit)) if claim < limit => Kept::Lower(claimed),
-            _ => broken(format!("says {shown}, which does not run there"), Some(claimed)),
-        },
-    }
-}
-
-/// The number of a variant, `7` of `v7`; the lowest for none.
-fn level(variant: Option<&str>) -> Option<u32> {
-    variant.map_or(Some(0), |variant| variant.strip_prefix('v')?.parse().ok())
-}
-
-fn trusted(promise: &Promise, claim: &Claim) -> Platform {
-    let platform = promise.platform.clone().on(claim.os_version.clone(), claim.os_features.clone());
-    let same_os = claim.os.as_deref() == Some(promise.platform.os());
-    if same_os && platform.is_plain() { platform } else { promise.platform.clone() }
 }
 
 /// Two images where clients expect one, and one image where they expect two.
@@ -341,8 +254,9 @@ fn required(
         let is_accepted = |o: &Observation| accepted.iter().any(|a| a.observation.arch_tag.tag == o.arch_tag.tag);
         let unfit = observed.iter().find(|o| is(o, choice) && o.found != Found::Missing && !is_accepted(o));
         let absent = observed.iter().find(|o| is(o, choice) && o.found == Found::Missing);
+        let is_held = |o: &Observation| reasons.iter().any(|r| r.forbids() && r.tag.as_ref() == Some(&o.arch_tag.tag));
         let (tag, message, remedy) = match (unfit, absent) {
-            (Some(o), _) if matches!(o.found, Found::Image(_)) && policy.on_mismatch == OnMismatch::Skip => {
+            (Some(o), _) if !is_held(o) => {
                 let tag = Some(&o.arch_tag.tag);
                 (tag, format!("{choice} is required, but this image was left out"), PUSH_RIGHT)
             }
@@ -412,10 +326,10 @@ fn entries(accepted: Vec<Accepted<'_>>, policy: &Policy) -> Vec<Entry> {
     let mut entries: Vec<Entry> = Vec::new();
     for one in accepted {
         let attestations = if policy.drop_attestations { Vec::new() } else { one.image.attestations.clone() };
-        match entries.iter_mut().find(|entry| entry.image.digest == one.image.manifest.digest) {
+        let mut image = one.rewritten.map_or_else(|| one.image.manifest.clone(), |copy| copy.descriptor);
+        match entries.iter_mut().find(|entry| entry.image.digest == image.digest) {
             Some(same_image) => same_image.attestations.extend(attestations),
             None => {
-                let mut image = one.image.manifest.clone();
                 image.platform = Some(one.platform);
                 entries.push(Entry { image, attestations });
             }

@@ -58,6 +58,8 @@ impl Registry {
             follow: Follow::SameOrigin,
             fresh: false,
             gate: None,
+            range: None,
+            is_streamed: false,
         };
         let page = |body: &[u8]| serde_json::from_slice::<CatalogPage>(body).ok().map(|page| page.repositories);
         let name = |path: &str| format!("{}/{path}", self.wire.host).parse::<Repository>().ok();

@@ -8,6 +8,7 @@
 
 mod auth;
 mod auth_error;
+mod blob;
 mod challenge;
 mod client;
 pub mod credentials;
@@ -18,6 +19,9 @@ mod link;
 mod listing;
 mod pace;
 mod patience;
+mod put;
+mod receive;
+mod referrers;
 mod send;
 mod token;
 mod url;
@@ -31,22 +35,23 @@ use bytes::Bytes;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::{Method, StatusCode};
 
-use crate::model::{Descriptor, Digest, Host, Index, Repository, Tag, Unfit};
+use crate::model::{Descriptor, Digest, Host, Repository, Unfit};
 pub use auth_error::AuthError;
+pub use blob::Blob;
 pub use client::{Trust, client_for};
 use credentials::Keychain;
 pub use error::{Kind, Refusal, RegistryError, RequestLine};
 pub use gate::{Gate, Permission};
 pub use pace::{Observed, Observer, Rate, Shared, Together};
-use send::{Answer, Call, Follow, Wire, is_immutable};
+use send::{Answer, Call, Follow, Wire};
 pub use url::is_public;
 use wire::{ACCEPT_MANIFESTS, read_refusal};
-pub use wire::{Document, attested, is_attestation, read_claim, read_manifest, read_published, read_served};
+pub use wire::{
+    Document, attested, is_attestation, read_claim, read_layers, read_manifest, read_published, read_served,
+};
 
 /// The most bytes read of a manifest or index; registries take no larger ones.
 const LARGEST_MANIFEST: u64 = 4 * 1024 * 1024;
-/// How often an index is sent whose arrival could not be seen.
-const MOST_PUTS: u32 = 3;
 
 /// How to talk to a registry.
 #[derive(Clone, Debug, PartialEq)]
@@ -285,87 +290,6 @@ impl Registry {
         Ok(Some(Ok(answer.body)))
     }
 
-    /// Puts `index` under `tag`.
-    ///
-    /// Wire: `PUT /v2/<name>/manifests/<tag>`, answered by `201 Created` and nothing else.
-    /// Spec: distribution-spec 1.1, "Pushing Manifests" (end-7). A registry must keep the bytes
-    /// exactly as sent, so the `Docker-Content-Digest` it answers with is checked, not trusted.
-    ///
-    /// Sent again on 429. After a broken connection or a failure of the registry the outcome is
-    /// unknown, so the tag is read back before anything is sent again.
-    ///
-    /// # Errors
-    ///
-    /// - [`RegistryError::Denied`]: these credentials may not push here.
-    /// - [`RegistryError::MissingImage`]: an image in the index was deleted after we read it, or
-    ///   is not visible yet.
-    /// - [`RegistryError::IndexRefused`]: the registry does not take this kind of index.
-    /// - [`RegistryError::Immutable`]: the tag exists and must not change.
-    /// - [`RegistryError::OutcomeUnknown`]: nobody knows; the tag must be looked at again.
-    #[tracing::instrument(skip_all, fields(%repository, %tag, index.digest = %index.digest()))]
-    pub async fn put_index(&self, repository: &Repository, tag: &Tag, index: &Index) -> Result<(), RegistryError> {
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            let error = match self.put_once(repository, tag, index).await {
-                Ok(()) => return Ok(()),
-                Err(error) => error,
-            };
-            let was_refused = match &error {
-                RegistryError::Immutable { .. } => true,
-                // Somebody else was writing at this moment, perhaps the same.
-                RegistryError::Failed { refusal, .. } => refusal.status == StatusCode::CONFLICT,
-                _ => false,
-            };
-            let was_put_off = matches!(error, RegistryError::RateLimited { .. });
-            if was_put_off || !was_refused && !error.may_pass() {
-                return Err(error);
-            }
-            let served = self.resolve(repository, tag.as_str()).await;
-            match served {
-                Ok(Some(digest)) if digest == *index.digest() => return Ok(()),
-                Ok(_) if was_refused || tries >= MOST_PUTS => return Err(error),
-                Ok(_) => tokio::time::sleep(self.wire.settings.retry.pause(tries, false)).await,
-                Err(source) => {
-                    let request = self.manifest_call(Method::PUT, repository, tag.as_str()).line();
-                    return Err(RegistryError::OutcomeUnknown { request, source: Box::new(source) });
-                }
-            }
-        }
-    }
-
-    async fn put_once(&self, repository: &Repository, tag: &Tag, index: &Index) -> Result<(), RegistryError> {
-        let mut call = self.manifest_call(Method::PUT, repository, tag.as_str());
-        call.follow = Follow::Nowhere;
-        call.accept = "";
-        call.body = Some((index.bytes().clone(), index.kind().media_type()));
-        call.gate = Some(&self.gate);
-        let answer = self.wire.send(&self.requests, &call).await?;
-        let (request, refusal) = (call.line(), read_refusal(&answer));
-        if answer.status == StatusCode::CREATED {
-            return match announced_digest(&answer.headers) {
-                Some(found) if found != *index.digest() => {
-                    Err(RegistryError::DigestMismatch { request, expected: index.digest().to_string(), found })
-                }
-                _ => Ok(()),
-            };
-        }
-        if is_immutable(&refusal) {
-            return Err(RegistryError::Immutable { request, refusal });
-        }
-        Err(match (answer.status.as_u16(), refusal.code.as_str()) {
-            (400 | 404, "MANIFEST_BLOB_UNKNOWN" | "BLOB_UNKNOWN" | "MANIFEST_UNKNOWN") => {
-                RegistryError::MissingImage { request, refusal }
-            }
-            (415, _) | (400, "MANIFEST_INVALID" | "UNSUPPORTED") => RegistryError::IndexRefused { request, refusal },
-            (status, _) if status < 300 => {
-                let found = format!("status {status}, where only 201 means that a manifest was stored");
-                RegistryError::NotARegistry { request, found }
-            }
-            _ => RegistryError::Failed { request, refusal },
-        })
-    }
-
     fn manifest_call<'a>(&self, method: Method, repository: &'a Repository, reference: &str) -> Call<'a> {
         let mut call = self.call(method, repository, &format!("manifests/{reference}"), LARGEST_MANIFEST);
         call.accept = ACCEPT_MANIFESTS;
@@ -383,6 +307,8 @@ impl Registry {
             follow: Follow::SameOrigin,
             fresh: false,
             gate: None,
+            range: None,
+            is_streamed: false,
         }
     }
 
@@ -404,6 +330,7 @@ fn confirmed(call: &Call<'_>, answer: Answer) -> Result<Option<Answer>, Registry
     }
     match answer.status {
         StatusCode::OK => Ok(Some(answer)),
+        StatusCode::PARTIAL_CONTENT if call.range.is_some() => Ok(Some(answer)),
         StatusCode::NOT_FOUND => {
             let refusal = read_refusal(&answer);
             match refusal.code.as_str() {

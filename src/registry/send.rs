@@ -3,17 +3,17 @@
 //!
 //! Everything that leaves this program for a registry passes through [`Wire::send`].
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use reqwest::header::{
-    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue,
-    LOCATION,
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RANGE,
 };
 use reqwest::{Method, StatusCode, Url};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::Instrument as _;
 
 use super::Settings;
@@ -23,6 +23,7 @@ use super::error::{Refusal, RegistryError, RequestLine, is_temporary};
 use super::gate::Gate;
 use super::pace::{Observed, Pace};
 use super::patience::{Budget, Failure, LONGEST_WAIT, retry_after};
+use super::receive::{self, Rest};
 use super::url::{check_given, same_origin};
 use super::wire::read_refusal;
 use crate::model::Host;
@@ -43,7 +44,7 @@ pub(super) struct Wire {
     /// one that may not read it is still right for everything else.
     catalog_auth: Auth,
     pub(super) settings: Settings,
-    permits: Semaphore,
+    permits: Arc<Semaphore>,
     /// Until when the registry asked to be left alone.
     quiet_until: Mutex<Option<Instant>>,
     /// How fast it may be asked.
@@ -69,6 +70,10 @@ pub(super) struct Call<'a> {
     pub(super) fresh: bool,
     /// Who is asked before it is sent, if it changes something.
     pub(super) gate: Option<&'a Gate>,
+    /// The bytes that are wanted, where that is not all of them.
+    pub(super) range: Option<Range<u64>>,
+    /// Whether a good answer's body is left to be read by the caller, piece by piece.
+    pub(super) is_streamed: bool,
 }
 
 /// Where an answer may send us.
@@ -87,6 +92,8 @@ pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
+    /// What is still to be read of it, where that was asked for.
+    pub(super) rest: Option<Rest>,
     /// The URL that answered, after redirects.
     pub(super) url: Url,
     /// Whether the registry itself answered, and no redirect led away from it on the way.
@@ -115,7 +122,7 @@ impl Wire {
             clients: Clients::new(&base, settings.trust.clone(), &settings.token_realm_hosts),
             auth: Auth::new(host.clone(), settings.keychain.clone(), settings.access),
             catalog_auth: Auth::new(host.clone(), settings.keychain.clone(), settings.access),
-            permits: Semaphore::new(settings.concurrency.max(1)),
+            permits: Arc::new(Semaphore::new(settings.concurrency.max(1))),
             quiet_until: Mutex::new(None),
             pace: settings.rate.map(Pace::new),
             wants_docker_lists: AtomicBool::new(false),
@@ -193,12 +200,12 @@ impl Wire {
     }
 
     /// A place among the requests under way, once the registry may be asked again.
-    async fn permit(&self) -> SemaphorePermit<'_> {
+    async fn permit(&self) -> OwnedSemaphorePermit {
         loop {
             if let Some(until) = self.quiet_until() {
                 tokio::time::sleep_until(until.into()).await;
             }
-            let permit = self.permits.acquire().await.expect("the semaphore is never closed");
+            let permit = self.permits.clone().acquire_owned().await.expect("the semaphore is never closed");
             if self.quiet_until().is_none_or(|until| until <= Instant::now()) {
                 return permit;
             }
@@ -256,18 +263,22 @@ impl Wire {
         call: &Call<'_>,
         authorization: Option<&HeaderValue>,
     ) -> Result<Answer, RegistryError> {
-        let _permit = self.permit().await;
+        let permit = self.permit().await;
         self.wait_for_turn().await;
         let started = Instant::now();
-        let Some(gate) = call.gate else {
-            return budget.within(|| call.line(), self.follow(counter, call, authorization)).await;
+        let following = budget.within(|| call.line(), self.follow(counter, call, authorization));
+        let mut answer = match call.gate {
+            None => following.await?,
+            Some(gate) => match gate.pass(following).await {
+                Ok(Some(answer)) => answer?,
+                Ok(None) => return Err(RegistryError::TimedOut { request: call.line(), after: started.elapsed() }),
+                Err(why) => return Err(RegistryError::NotSent { request: call.line(), why }),
+            },
         };
-        let sent = gate.pass(budget.within(|| call.line(), self.follow(counter, call, authorization))).await;
-        match sent {
-            Ok(Some(answer)) => answer,
-            Ok(None) => Err(RegistryError::TimedOut { request: call.line(), after: started.elapsed() }),
-            Err(why) => Err(RegistryError::NotSent { request: call.line(), why }),
+        if let Some(rest) = &mut answer.rest {
+            rest.permit = Some(permit);
         }
+        Ok(answer)
     }
 
     /// Sends a request and goes where the answer sends us, as far as that is allowed.
@@ -332,8 +343,16 @@ impl Wire {
         if let Some(authorization) = authorization {
             request = request.header(AUTHORIZATION, authorization);
         }
+        if let Some(range) = &call.range {
+            request = request.header(RANGE, format!("bytes={}-{}", range.start, range.end.saturating_sub(1)));
+        }
         if let Some((body, media_type)) = &call.body {
             request = request.header(CONTENT_TYPE, *media_type).body(body.clone());
+        }
+        if call.is_streamed {
+            let result = receive::open(counter, request, &call.line(), &url).await;
+            self.tell(&result);
+            return result;
         }
         self.read(counter, request, &call.line(), &url, call.limit_bytes).await
     }
@@ -347,10 +366,14 @@ impl Wire {
         url: &Url,
         limit_bytes: u64,
     ) -> Result<Answer, RegistryError> {
-        let result = read(counter, request, line, url, limit_bytes).await;
+        let result = receive::read(counter, request, line, url, limit_bytes).await;
+        self.tell(&result);
+        result
+    }
+
+    fn tell(&self, result: &Result<Answer, RegistryError>) {
         let status = result.as_ref().map_or(0, |answer| answer.status.as_u16());
         self.settings.observer.tell(Observed::Answer(status));
-        result
     }
 
     /// Waits for this request's turn, where the registry is to be asked only so often.
@@ -364,71 +387,10 @@ impl Wire {
     }
 }
 
-/// Sends a prepared request and reads its answer up to `limit_bytes`.
-async fn read(
-    counter: &AtomicU64,
-    request: reqwest::RequestBuilder,
-    line: &RequestLine,
-    url: &Url,
-    limit_bytes: u64,
-) -> Result<Answer, RegistryError> {
-    counter.fetch_add(1, Ordering::Relaxed);
-    let failed = |error: reqwest::Error| failure(line, error);
-    let mut response = request.send().await.map_err(failed)?;
-    let (status, headers) = (response.status(), response.headers().clone());
-    tracing::debug!(status = status.as_u16(), "answered");
-
-    if headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
-        let found = "an encoded body, which was not asked for".to_owned();
-        return Err(RegistryError::NotARegistry { request: line.clone(), found });
-    }
-    // Of a refusal only the beginning is of interest.
-    let (limit, is_capped) = if status.is_success() { (limit_bytes, true) } else { (64 * 1024, false) };
-    let mut body = BytesMut::new();
-    while let Some(chunk) = response.chunk().await.map_err(failed)? {
-        body.extend_from_slice(&chunk);
-        if body.len() as u64 > limit {
-            if is_capped {
-                return Err(RegistryError::TooLarge { request: line.clone(), limit_bytes });
-            }
-            break;
-        }
-    }
-    Ok(Answer { status, headers, body: body.freeze(), url: url.clone(), is_home: true })
-}
-
 fn redirection(answer: &Answer) -> Option<String> {
     let is_redirection = matches!(answer.status.as_u16(), 301 | 302 | 303 | 307 | 308);
     let location = answer.headers.get(LOCATION)?.to_str().ok()?;
     is_redirection.then(|| location.to_owned())
-}
-
-/// Why there is no answer, without the URL (it may be signed).
-fn failure(line: &RequestLine, error: reqwest::Error) -> RegistryError {
-    let error = error.without_url();
-    let request = line.clone();
-    let causes: Vec<String> =
-        std::iter::successors(std::error::Error::source(&error), |e| e.source()).map(ToString::to_string).collect();
-    if error.is_timeout() && !error.is_connect() {
-        return RegistryError::Unreachable { request, cause: "the connection timed out".to_owned() };
-    }
-    if is_about_trust(&error) {
-        return RegistryError::Tls { request, cause: causes.last().cloned().unwrap_or_default() };
-    }
-    let cause = causes.last().cloned().unwrap_or_else(|| error.to_string());
-    let cause = if error.is_timeout() { "connecting timed out".to_owned() } else { cause };
-    RegistryError::Unreachable { request, cause: crate::model::text::clean(&cause, 300) }
-}
-
-/// Whether TLS itself failed, which no repetition mends.
-fn is_about_trust(error: &reqwest::Error) -> bool {
-    std::iter::successors(std::error::Error::source(error), |e| e.source()).any(is_tls_error)
-}
-
-/// TLS errors travel inside I/O errors, sometimes one within another.
-fn is_tls_error(error: &(dyn std::error::Error + 'static)) -> bool {
-    let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-    error.is::<rustls::Error>() || inner.is_some_and(|inner| is_tls_error(inner))
 }
 
 /// Whether a refusal means that the tag must not change; every registry has its own way of saying.

@@ -173,6 +173,21 @@ fn read_image(manifest: AnyManifest) -> Result<Document, Unfit> {
     Ok(Document::Image { config, has_foreign_layers })
 }
 
+/// Reads the layers of an image's manifest, the lowest first.
+///
+/// # Errors
+///
+/// Why they cannot be told, in words.
+pub fn read_layers(manifest: &[u8]) -> Result<Vec<Descriptor>, String> {
+    #[derive(Deserialize)]
+    struct Layers {
+        #[serde(default)]
+        layers: Vec<Descriptor>,
+    }
+    let layers: Layers = serde_json::from_slice(manifest).map_err(|error| clean(&error.to_string(), 200))?;
+    Ok(layers.layers)
+}
+
 /// What a plain tag holds: weighed by others, and never an error, since it may be anybody's.
 pub fn read_published(content_type: Option<&str>, bytes: &[u8]) -> Content {
     match read_manifest(content_type, bytes) {

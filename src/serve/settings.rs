@@ -256,7 +256,7 @@ impl Rule {
 
     /// Which architecture tags are looked for.
     pub fn scope(&self) -> Scope {
-        Scope { only: None, expected: self.policy.required.clone(), attestations: !self.policy.drop_attestations }
+        Scope { expected: self.policy.required.clone(), ..Scope::of(&self.policy) }
     }
 
     /// The job of bringing `plain` up to date.

@@ -65,8 +65,9 @@ async fn arguments_that_contradict_each_other_or_mean_nothing_are_explained() {
         &["-t", "a", "--word", "x86"],
         &["-t", "a", "--word", "x86=386"],
         &["-t", "a", "--word", "a b=linux/386"],
-        &["-t", "a", "--verify", "entrypoint"],
-        &["-t", "a", "--on-mismatch", "rewrite"],
+        &["-t", "a", "--on-mismatch", "trust-tag"],
+        &["-t", "a", "--on-mismatch", "rewrite", "--verify", "config"],
+        &["-t", "a", "--on-unverifiable", "believe"],
         &["-t", "a", "--quiet", "--verbose"],
         &["-t", "a", "--client-key", "key.pem"],
     ];
@@ -110,10 +111,13 @@ async fn arguments_that_contradict_each_other_or_mean_nothing_are_explained() {
       invalid value 'x86=386' for '--word <WORD=PLATFORM>': `386` is not a platform: expected `os/architecture` or `os/architecture/variant`, for example `linux/arm/v7`
     --word a b=linux/386
       `a b` cannot be part of a tag: expected letters, digits, `_`, `.` and `-`
-    --verify entrypoint
-      `--verify entrypoint` is not available yet: images are checked by their config
-    --on-mismatch rewrite
-      `--on-mismatch rewrite` is not available yet: expected hold, skip or trust-tag
+    --on-mismatch trust-tag
+      a tag is believed against its image's config only where the files prove it: add `--verify entrypoint`
+    --on-mismatch rewrite --verify config
+      a tag is believed against its image's config only where the files prove it: add `--verify entrypoint`
+    --on-unverifiable believe
+      invalid value 'believe' for '--on-unverifiable <ON_UNVERIFIABLE>'
+        [possible values: hold, accept, skip]
     --quiet --verbose
       the argument '--quiet' cannot be used with '--verbose...'
     --client-key key.pem

@@ -2,12 +2,16 @@
 
 #![recursion_limit = "256"]
 
+mod archives;
 mod audit;
 mod auth;
 mod cli;
 mod config;
+mod corpora;
 mod demo;
 mod faults;
+mod files;
+mod files_index;
 mod google;
 mod hook;
 mod images;
@@ -15,10 +19,12 @@ mod listing;
 mod logins;
 mod network;
 mod page;
+mod proving;
 mod publish;
 mod real;
 mod replicas;
 mod report;
+mod rewriting;
 mod rounds;
 mod secrets;
 mod serve_catalog;
@@ -34,4 +40,5 @@ mod support;
 mod tags;
 mod tidy;
 mod trust;
+mod verifying;
 mod waiting;

@@ -154,8 +154,8 @@ pub(super) fn run(args: AuditArgs) -> Result<Exit, Refused> {
 
 impl AuditArgs {
     fn policy(&self, words: &Words, rule: Option<&Rule>) -> Result<Policy, Refused> {
-        self.verify.unwrap_or_default().check("--verify entrypoint").map_err(Refused::usage)?;
         let mut policy = rule.map(|rule| rule.policy.clone()).unwrap_or_default();
+        policy.verify = self.verify.map_or(policy.verify, Into::into);
         let required = choices(&self.require, words)?;
         if !required.is_empty() {
             policy.required = required;

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use super::section::Section;
 use super::value::Value;
-use crate::cli::policy::{Attestations, IndexType, OnMismatch, Verify};
+use crate::cli::policy::{Attestations, IndexType, OnDoubt, OnMismatch, Verify, contradiction};
 use crate::model::arch::InvalidArch;
 use crate::model::text::clean;
 use crate::model::{ArchChoice, Dialect, Host, Pattern, Platform, Tag, Words};
-use crate::plan::Policy;
+use crate::plan::{Doubts, Policy};
 use crate::serve::settings::{Glob, Rule};
 
 /// What `also` holds.
@@ -97,23 +97,27 @@ fn versions(value: Value<'_>) -> Vec<Glob> {
 }
 
 fn policy(section: &Section<'_>, words: &Words) -> Policy {
-    let said = |value: &Value<'_>| format!("{} = \"{}\"", value.key, clean(value.as_text().unwrap_or(""), 40));
-    if let Some(value) = section.key("verify")
-        && let Some(verify) = value.choice::<Verify>()
-        && let Err(message) = verify.check(&said(&value))
-    {
-        value.problem(message);
-    }
-    let on_mismatch = section.key("on_mismatch").and_then(|value| {
-        let on_mismatch = value.choice::<OnMismatch>()?;
-        on_mismatch.policy(&said(&value)).map_err(|message| value.problem(message)).ok()
-    });
     let attestations = section.key("attestations").and_then(|value| value.choice::<Attestations>());
     let flag = |key| section.key(key).and_then(|value| value.boolean()).unwrap_or_default();
     let required = section.key("require").map(|value| value.items("a list of architectures")).unwrap_or_default();
-    Policy {
+    let defaults = Doubts::default();
+    let doubt = |key, default| {
+        let choice = section.key(key).and_then(|value| value.choice::<OnDoubt>());
+        choice.map_or(default, Into::into)
+    };
+    let policy = Policy {
         required: required.iter().filter_map(|value| arch(value, words)).collect(),
-        on_mismatch: on_mismatch.unwrap_or_default(),
+        verify: section.key("verify").and_then(|value| value.choice::<Verify>()).unwrap_or_default().into(),
+        on_mismatch: section
+            .key("on_mismatch")
+            .and_then(|value| value.choice::<OnMismatch>())
+            .unwrap_or_default()
+            .into(),
+        doubts: Doubts {
+            mixed: doubt("on_mixed", defaults.mixed),
+            unverifiable: doubt("on_unverifiable", defaults.unverifiable),
+            data_only: doubt("on_data_only", defaults.data_only),
+        },
         same_labels: section.key("same").map(|value| value.parse_all("a label")).unwrap_or_default(),
         expected: Vec::new(),
         allow_removal: flag("allow_removal"),
@@ -121,7 +125,13 @@ fn policy(section: &Section<'_>, words: &Words) -> Policy {
         index_type: section.key("index_type").and_then(|value| value.choice::<IndexType>()).unwrap_or_default().into(),
         drop_attestations: attestations == Some(Attestations::Drop),
         annotations: section.key("annotations").map(annotations).unwrap_or_default(),
+    };
+    if let (Some(value), Some(message)) =
+        (section.key("on_mismatch"), contradiction(&policy, r#"verify = "entrypoint""#))
+    {
+        value.problem(message);
     }
+    policy
 }
 
 fn arch(value: &Value<'_>, words: &Words) -> Option<ArchChoice> {

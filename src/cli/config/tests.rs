@@ -14,6 +14,7 @@ use secrecy::ExposeSecret as _;
 use super::section::{HOOK, NOTIFY, REGISTRY, REPOSITORY, TOP};
 use super::*;
 use crate::model::{Repository, Tag};
+use crate::plan::{Doubts, OnDoubt, Verify};
 use crate::registry::credentials::Environment;
 use crate::serve::settings::{GoogleKeys, Proof, Rate};
 
@@ -243,10 +244,10 @@ fn values_that_make_no_sense_are_told_with_what_would() {
     3:11: `journal` is not a number of days: expected for example `90d`
     5:12: `a b` is not a registry name: expected a host name such as `registry.example.com` or `localhost:5000`
     ");
-    insta::assert_snapshot!(rule_problems("pattern = \"{arch}\"\nnames = \"redhat\"\nverify = \"entrypoint\"\non_mismatch = \"hodl\"\nindex_type = \"oci-index\"\nrequire = [\"arm46\", \"x86\", \"plan9/amd64\"]\nwords = { \"a b\" = \"linux/386\", vax = \"vax\" }\nversions = [\"[\"]\nquiet = \"2 parsecs\"\npoll = \"10ms\""), @r#"
+    insta::assert_snapshot!(rule_problems("pattern = \"{arch}\"\nnames = \"redhat\"\nverify = \"entrypiont\"\non_mismatch = \"hodl\"\nindex_type = \"oci-index\"\nrequire = [\"arm46\", \"x86\", \"plan9/amd64\"]\nwords = { \"a b\" = \"linux/386\", vax = \"vax\" }\nversions = [\"[\"]\nquiet = \"2 parsecs\"\npoll = \"10ms\""), @r#"
     4:11: `{arch}` is not a tag pattern: expected `{arch}` and `{version}`, each once, as in `{arch}-{version}`
     5:9: `names` is `redhat`, expected one of debian, alpine, docker
-    6:10: `verify = "entrypoint"` is not available yet: images are checked by their config
+    6:10: `verify` is `entrypiont`, expected one of config, entrypoint (did you mean `entrypoint`?)
     7:15: `on_mismatch` is `hodl`, expected one of hold, skip, trust-tag, rewrite (did you mean `hold`?)
     8:14: `index_type` is `oci-index`, expected one of auto, oci, docker
     9:12: `arm46` is not a known architecture (did you mean `arm64`?)
@@ -258,6 +259,25 @@ fn values_that_make_no_sense_are_told_with_what_would() {
     12:9: `quiet` is `2 parsecs`, expected a duration such as `2s`, `10m` or `1h 30m`
     13:8: `poll` is 10ms, expected 1s to 7days
     "#);
+}
+
+#[test]
+fn a_tag_is_believed_only_where_the_files_are_asked() {
+    for on_mismatch in ["trust-tag", "rewrite"] {
+        let said = format!("on_mismatch = \"{on_mismatch}\"");
+        let expected = r#"a tag is believed against its image's config only where the files prove it: add `verify = "entrypoint"`"#;
+        assert_eq!(rule_problems(&said).trim_end(), format!("4:15: {expected}"));
+        settings(&format!("{ONE_RULE}{said}\nverify = \"entrypoint\"\n"));
+    }
+}
+
+#[test]
+fn what_doubts_lead_to_is_a_key_each() {
+    let said = "verify = \"entrypoint\"\non_unverifiable = \"accept\"\non_data_only = \"hold\"\non_mixed = \"skip\"";
+    let policy = settings(&format!("{ONE_RULE}{said}\n")).rules.swap_remove(0).policy;
+    let doubts = Doubts { unverifiable: OnDoubt::Accept, data_only: OnDoubt::Hold, mixed: OnDoubt::Skip };
+    assert_eq!((policy.verify, policy.doubts), (Verify::Entrypoint, doubts));
+    insta::assert_snapshot!(rule_problems("on_data_only = \"believe\""), @"4:16: `on_data_only` is `believe`, expected one of hold, accept, skip");
 }
 
 #[test]

@@ -74,7 +74,7 @@ async fn what_is_not_available_or_not_known_is_a_matter_of_usage() {
     let registry = FakeRegistry::start().await;
     let repository = registry.repository("ubuntu");
     for options in [
-        &["--verify", "entrypoint"][..],
+        &["--verify", "files"][..],
         &["--fail-on", "broken"],
         &["--client", "podman"],
         &["--client", "podman", "--platform", "arm"],

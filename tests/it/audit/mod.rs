@@ -3,6 +3,7 @@
 mod cache;
 mod clients;
 mod failures;
+mod files;
 mod real;
 mod states;
 mod told;

@@ -120,6 +120,12 @@ impl Builder {
         self
     }
 
+    /// Ignores `Range`.
+    pub fn without_ranges(mut self) -> Builder {
+        self.options.is_without_ranges = true;
+        self
+    }
+
     /// Lists tags in this way.
     pub fn tag_list(mut self, tag_list: TagList) -> Builder {
         self.options.tag_list = tag_list;

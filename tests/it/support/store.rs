@@ -27,6 +27,8 @@ pub struct Options {
     pub stale_reads: usize,
     /// Whether `HEAD` of a manifest is answered 405.
     pub is_without_head: bool,
+    /// Whether `Range` is ignored, as a registry may.
+    pub is_without_ranges: bool,
     /// How tags are listed.
     pub tag_list: TagList,
     /// How repositories are listed, if they are.
@@ -174,7 +176,7 @@ impl Store {
                 }
                 Some(found) => match kind {
                     Kind::Tags => tags::list(request, found.tags.keys(), &options.tag_list, origin),
-                    Kind::Blob => found.blob_answer(reference),
+                    Kind::Blob => found.blob_answer(request, reference, options),
                     _ => found.manifest_answer(request, reference),
                 },
             },
@@ -290,13 +292,24 @@ impl Repository {
             .header("Etag", &etag)
     }
 
-    fn blob_answer(&self, digest: &str) -> Answer {
-        match self.blob(digest) {
-            None => Answer::error(404, "BLOB_UNKNOWN", "blob unknown to registry"),
-            Some(bytes) => {
-                Answer::with_body(200, "application/octet-stream", bytes).header("Docker-Content-Digest", digest)
+    fn blob_answer(&self, request: &Recorded, digest: &str, options: &Options) -> Answer {
+        let Some(bytes) = self.blob(digest) else {
+            return Answer::error(404, "BLOB_UNKNOWN", "blob unknown to registry");
+        };
+        let range = request.header("range").filter(|_| !options.is_without_ranges);
+        let answer = match range.as_deref().and_then(|range| range.strip_prefix("bytes=")?.split_once('-')) {
+            None => Answer::with_body(200, "application/octet-stream", bytes),
+            Some((first, last)) => {
+                let (first, len): (usize, usize) = (first.parse().unwrap(), bytes.len());
+                let end = last.parse::<usize>().map_or(len, |last| len.min(last + 1));
+                if first >= end {
+                    return Answer::new(416).header("Content-Range", &format!("bytes */{len}"));
+                }
+                Answer::with_body(206, "application/octet-stream", bytes.slice(first..end))
+                    .header("Content-Range", &format!("bytes {first}-{}/{len}", end - 1))
             }
-        }
+        };
+        answer.header("Docker-Content-Digest", digest)
     }
 
     fn put(&mut self, request: &Recorded, reference: &str, options: &Options) -> Answer {

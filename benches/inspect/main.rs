@@ -1,0 +1,131 @@
+//! How fast layers are read, and how little of them.
+//!
+//! ```text
+//! cargo bench --bench inspect
+//! cargo bench --bench inspect -- --rounds 9 --check
+//! cargo bench --bench inspect -- throughput
+//! ```
+//!
+//! - *Throughput*: one layer of this machine's own files, as gzip and as zstd. It is read as it is
+//!   from a registry, but from memory: unpacked, its archive followed, every file looked at. Beside
+//!   it `gzip -d` and `zstd -d` unpack it to `/dev/null`, which looks at nothing.
+//! - *Download*: an image whose base is that layer and whose program is in a small layer on top, at
+//!   Debian's `docker-registry`, through a relay that counts bytes. Beside it `skopeo copy` and
+//!   `file`, the usual way to find out. Once everything that starts the program is in the top
+//!   layer; once its loader is in the base.
+//!
+//! Runs are interleaved, so that a busy machine is busy for all; times are medians. Bounds stand
+//! beside the figures. They decide the exit code with `--check` only.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "figures are what it is for")]
+
+mod download;
+mod relay;
+#[path = "../../tests/it/support/mod.rs"]
+mod support;
+mod throughput;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// Measure how layers are read
+#[derive(Parser)]
+struct Options {
+    /// What to measure; everything without it
+    figures: Vec<Figure>,
+    /// How often each is run
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// How large the layer is, unpacked
+    #[arg(long, default_value_t = 500)]
+    megabytes: u64,
+    /// Fail if a bound is not kept
+    #[arg(long)]
+    check: bool,
+    /// Said by `cargo bench`, not by `cargo test`
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Figure {
+    /// Beside what only unpacks
+    Throughput,
+    /// Beside what copies the image
+    Download,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    if !options.bench {
+        println!("this is no test: `cargo bench --bench inspect` runs it");
+        return ExitCode::SUCCESS;
+    }
+    match bench(&options) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(u8::from(options.check)),
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Runs everything and prints it; says whether every bound was kept.
+fn bench(options: &Options) -> Result<bool> {
+    let folder = tempfile::TempDir::with_prefix("onetag-bench-")?;
+    let archive = own_files(folder.path(), options.megabytes << 20)?;
+    let wants = |figure| options.figures.is_empty() || options.figures.contains(&figure);
+    let mut is_kept = true;
+    if wants(Figure::Throughput) {
+        is_kept &= throughput::bench(&archive, options.rounds)?;
+    }
+    if wants(Figure::Download) {
+        let runtime = tokio::runtime::Runtime::new()?;
+        is_kept &= runtime.block_on(download::bench(&archive, options.rounds))?;
+    }
+    Ok(is_kept)
+}
+
+/// An archive of files of this machine, about this large.
+fn own_files(folder: &Path, bytes: u64) -> Result<PathBuf> {
+    let (mut list, mut sum) = (String::new(), 0);
+    let mut folders = vec![PathBuf::from("/usr/lib"), PathBuf::from("/usr/bin")];
+    while let Some(place) = folders.pop() {
+        for entry in std::fs::read_dir(&place)?.flatten() {
+            let kind = entry.file_type()?;
+            if kind.is_dir() {
+                folders.push(entry.path());
+            } else if kind.is_file() && sum < bytes {
+                sum += entry.metadata()?.len();
+                list += &format!("{}\n", entry.path().display());
+            }
+        }
+    }
+    let (names, archive) = (folder.join("names"), folder.join("layer.tar"));
+    std::fs::write(&names, list)?;
+    let tar = ["tar", "--absolute-names", "-cf", &archive.display().to_string(), "-T", &names.display().to_string()];
+    run(&tar)?;
+    Ok(archive)
+}
+
+/// Runs a program that must succeed, its output thrown away.
+fn run(command: &[&str]) -> Result<()> {
+    let status = Command::new(command[0]).args(&command[1..]).stdout(Stdio::null()).stderr(Stdio::null()).status()?;
+    if status.success() { Ok(()) } else { Err(format!("`{}` failed: {status}", command.join(" ")).into()) }
+}
+
+fn median(times: &mut [Duration]) -> Duration {
+    times.sort();
+    times[times.len() / 2]
+}
+
+/// Says whether a bound is kept, in words.
+fn verdict(is_kept: bool, bound: &str) -> String {
+    format!("bound {bound}: {}", if is_kept { "kept" } else { "NOT KEPT" })
+}

@@ -1,0 +1,246 @@
+//! The file system that an image's layers make together, as far as what it starts is concerned.
+//!
+//! image-spec 1.1, "Image Layer Filesystem Changeset". Nothing is put together: a name is looked
+//! for from the top layer down, links are followed as Linux does, and where a layer that nobody
+//! read yet could say something else, it is asked for.
+
+mod find;
+mod windows;
+
+use std::collections::BTreeMap;
+
+use find::{Files, Place, Stop};
+
+use super::probe::{Nature, Program};
+use super::start::{Start, env_word, exec_word, interpreter};
+use super::summary::{Node, Summary};
+use crate::model::evidence::Role;
+use crate::model::text::clean;
+use crate::model::{Evidence, Witness};
+
+/// How many scripts may start each other before a program, as in Linux.
+const MOST_SCRIPTS: usize = 4;
+/// Where a shell is, if an image has one.
+const SHELLS: &[&str] =
+    &["/bin/sh", "/bin/busybox", "/busybox/sh", "/bin/bash", "/usr/bin/sh", "/usr/bin/busybox", "/usr/bin/bash"];
+
+/// What the layers that were read by now say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// All that is to be known.
+    Known(Evidence),
+    /// A layer has to be read (further), counted from the top.
+    Needs {
+        /// Which.
+        layer: usize,
+        /// The names that are looked for in it.
+        names: Vec<String>,
+    },
+}
+
+/// Finds out what the image's files prove, from `layers`, the top one first; `None` where a layer
+/// was not read yet.
+pub fn examine(start: &Start, layers: &[Option<&Summary>]) -> Answer {
+    let mut image =
+        Image { start, files: Files { layers, is_windows: start.is_windows }, evidence: Evidence::default() };
+    match if start.is_windows { image.windows() } else { image.linux() } {
+        Ok(()) => Answer::Known(image.evidence),
+        Err(Stop::Needs { layer, names }) => Answer::Needs { layer, names },
+        Err(Stop::Gap(gap)) => Answer::Known(Evidence { gap: Some(gap), ..image.evidence }),
+    }
+}
+
+struct Image<'a> {
+    start: &'a Start,
+    files: Files<'a>,
+    evidence: Evidence,
+}
+
+/// A program that was found, with its place.
+struct Started<'a> {
+    path: String,
+    program: &'a Program,
+}
+
+impl<'a> Image<'a> {
+    fn linux(&mut self) -> Result<(), Stop> {
+        let arguments: Vec<&str> = self.start.arguments.iter().map(String::as_str).collect();
+        match without_emulator(&arguments) {
+            [] => self.without_entry_point(),
+            [shell, option, script, ..] if is_shell(shell) && is_command_option(option) => match exec_word(script) {
+                Some(word) => {
+                    self.entry_point(word)?;
+                    self.shell_of_it(shell)
+                }
+                None => self.entry_point(shell),
+            },
+            [program, ..] => self.entry_point(program),
+        }
+    }
+
+    fn entry_point(&mut self, word: &str) -> Result<(), Stop> {
+        let started = self.started(word)?;
+        self.testify(Role::EntryPoint, &started)
+    }
+
+    /// The program that runs when `word` is started, through scripts to what reads them.
+    fn started(&self, word: &str) -> Result<Started<'a>, Stop> {
+        let missing =
+            |word: &str| Stop::Gap(format!("`{}`, which the image starts, is in none of its layers", clean(word, 200)));
+        let mut place = self.command(word)?.ok_or_else(|| missing(word))?;
+        for _ in 0..=MOST_SCRIPTS {
+            let nature = match place.node {
+                Node::File(_, nature) => nature,
+                _ => &Nature::Data,
+            };
+            let unfit = |what: &str| Stop::Gap(format!("`{}`, which the image starts, is {what}", shown(&place.path)));
+            match nature {
+                Nature::Program(program) => return Ok(Started { path: place.path, program }),
+                Nature::Script(line) => {
+                    let (program, argument) = interpreter(line);
+                    let is_env = program.rsplit('/').next() == Some("env");
+                    let next = argument.filter(|_| is_env).and_then(env_word).unwrap_or(program);
+                    if next.is_empty() {
+                        return Err(unfit("a script that does not say by what"));
+                    }
+                    place = self.command(next)?.ok_or_else(|| missing(next))?;
+                }
+                Nature::Odd(what) => return Err(unfit(what)),
+                Nature::Data => return Err(unfit("neither a program nor a script")),
+                Nature::Unread => return Err(Stop::Needs { layer: place.layer, names: vec![place.name] }),
+            }
+        }
+        Err(Stop::Gap(format!("`{}`, which the image starts, is a script of scripts without end", clean(word, 200))))
+    }
+
+    /// Finds a command as `execve` and a search in PATH do.
+    fn command(&self, word: &str) -> Result<Option<Place<'a>>, Stop> {
+        let is_file = |place: &Place<'_>| !matches!(place.node, Node::Directory);
+        if word.contains('/') {
+            return Ok(self.files.find(&self.absolute(word))?.filter(is_file));
+        }
+        for folder in &self.start.path {
+            let folder = if folder.is_empty() { "." } else { folder };
+            let found = self.files.find(&format!("{}/{word}", self.absolute(folder)))?;
+            if let Some(place) = found.filter(|place| matches!(place.node, Node::File(true, _))) {
+                return Ok(Some(place));
+            }
+        }
+        Ok(None)
+    }
+
+    fn absolute(&self, path: &str) -> String {
+        if path.starts_with('/') { path.to_owned() } else { format!("{}/{path}", self.start.folder) }
+    }
+
+    /// Takes a program as a witness, and the loader that it needs.
+    fn testify(&mut self, role: Role, started: &Started<'_>) -> Result<(), Stop> {
+        let witness =
+            |path: &str, role, program: &Program| Witness { path: shown(path), role, machine: program.machine.clone() };
+        self.evidence.witnesses.push(witness(&started.path, role, started.program));
+        let Some(loader) = &started.program.loader else {
+            return Ok(());
+        };
+        let found = self.files.find(&self.absolute(loader))?;
+        match found.as_ref().map(|place| place.node) {
+            Some(Node::File(_, Nature::Program(program))) => {
+                let path = found.map(|place| place.path).unwrap_or_default();
+                let is_known = self.evidence.witnesses.iter().any(|known| known.path == shown(&path));
+                if !is_known {
+                    self.evidence.witnesses.push(witness(&path, Role::Loader, program));
+                }
+            }
+            Some(Node::File(_, Nature::Unread)) => {
+                let place = found.expect("it was just matched");
+                return Err(Stop::Needs { layer: place.layer, names: vec![place.name] });
+            }
+            _ => {
+                let (program, loader) = (shown(&started.path), clean(loader, 200));
+                self.evidence.lacks =
+                    Some(format!("{program} needs {loader} to start, and the image does not have it"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The shell that starts the entry point.
+    fn shell_of_it(&mut self, shell: &str) -> Result<(), Stop> {
+        let lacks = self.evidence.lacks.take();
+        match self.started(shell) {
+            Ok(started) => self.testify(Role::Shell, &started)?,
+            Err(Stop::Gap(_)) => {
+                let shell = clean(shell, 200);
+                self.evidence.lacks = Some(format!("it is started by {shell}, and the image does not have that"));
+            }
+            Err(needs) => return Err(needs),
+        }
+        self.evidence.lacks = lacks.or(self.evidence.lacks.take());
+        Ok(())
+    }
+
+    /// An image that starts nothing by itself is weighed by its shell, or by all its programs.
+    fn without_entry_point(&mut self) -> Result<(), Stop> {
+        for shell in SHELLS {
+            match self.started(shell) {
+                Ok(started) => return self.testify(Role::Shell, &started),
+                Err(Stop::Gap(_)) => {}
+                Err(needs) => return Err(needs),
+            }
+        }
+        let is_emulator = |path: &String| is_emulator(path);
+        let all = self.files.programs()?;
+        let (emulators, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|(path, _)| is_emulator(path));
+        let mut by_machine: BTreeMap<Option<&str>, Vec<Started<'_>>> = BTreeMap::new();
+        for (path, program) in if others.is_empty() { emulators } else { others } {
+            by_machine.entry(program.machine.architecture.as_deref()).or_default().push(Started { path, program });
+        }
+        let mut machines = by_machine.into_values().filter_map(|programs| programs.into_iter().next());
+        match (machines.next(), machines.next()) {
+            (None, _) => Ok(()),
+            (Some(only), None) => self.testify(Role::Program, &only),
+            (Some(one), Some(other)) => Err(Stop::Gap(format!(
+                "the image starts nothing by itself and has programs for several machines: {} is {}, {} is {}",
+                shown(&one.path),
+                one.program.machine.shown,
+                shown(&other.path),
+                other.program.machine.shown
+            ))),
+        }
+    }
+}
+
+/// A path for people.
+fn shown(path: &str) -> String {
+    clean(&format!("/{}", path.trim_start_matches('/')), 200)
+}
+
+/// The arguments without an emulator before them: images for other machines were built so that
+/// they run on the builder's.
+fn without_emulator<'a, 'b>(arguments: &'a [&'b str]) -> &'a [&'b str] {
+    match arguments {
+        [first, rest @ ..] if is_emulator(first) => {
+            let program = rest.iter().position(|argument| argument.starts_with('/'));
+            program.map_or(arguments, |at| &rest[at..])
+        }
+        _ => arguments,
+    }
+}
+
+/// `qemu-arm-static`, which lies in images for other machines on purpose.
+fn is_emulator(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    name.starts_with("qemu-") && name.ends_with("-static")
+}
+
+fn is_shell(word: &str) -> bool {
+    matches!(word.rsplit('/').next(), Some("sh" | "bash" | "dash" | "ash" | "zsh"))
+}
+
+/// `-c`, alone or with others: `-ec`.
+fn is_command_option(word: &str) -> bool {
+    word.strip_prefix('-')
+        .is_some_and(|letters| letters.ends_with('c') && letters.len() < 8 && !letters.starts_with('-'))
+}
+
+#[cfg(test)]
+mod tests;

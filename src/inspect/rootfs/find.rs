@@ -1,0 +1,186 @@
+//! Looking for a name through layers, whiteouts and links.
+//!
+//! The top layer that says anything about a name decides. A layer may say that the name, or a
+//! folder above it, is a link, is something else, or is taken away. A folder that is only implied
+//! by what is in it says nothing: what lies below may still be a link to where it really is.
+
+use crate::inspect::probe::{Nature, Program};
+use crate::inspect::summary::{Node, Summary};
+
+/// How many links are followed, as in Linux.
+const MOST_LINKS: usize = 40;
+/// Where programs lie that are not there to be run by the image.
+const NOT_TO_RUN: &[&str] =
+    &["usr/share/", "lib/firmware/", "usr/lib/firmware/", "lib/modules/", "usr/lib/modules/", "boot/"];
+
+/// Why there is no answer yet, or none at all.
+#[derive(Debug)]
+pub(super) enum Stop {
+    Needs { layer: usize, names: Vec<String> },
+    Gap(String),
+}
+
+/// Where something was found, links followed.
+#[derive(Debug)]
+pub(super) struct Place<'a> {
+    /// The path, without `/` before it.
+    pub(super) path: String,
+    pub(super) node: &'a Node,
+    pub(super) layer: usize,
+    /// The name in that layer; not the path, where it is linked there (hard).
+    pub(super) name: String,
+}
+
+/// All layers, the top one first.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Files<'a> {
+    pub(super) layers: &'a [Option<&'a Summary>],
+    /// Whether names differ in more than the case of their letters.
+    pub(super) is_windows: bool,
+}
+
+/// What the top layer that says anything about a name says.
+enum Said<'a> {
+    Node(&'a Node, usize, String),
+    /// It is linked to this one.
+    Link(Vec<String>),
+    Nothing,
+}
+
+impl<'a> Files<'a> {
+    /// Follows `path` from the root to what is there, if anything is.
+    pub(super) fn find(&self, path: &str) -> Result<Option<Place<'a>>, Stop> {
+        self.follow(path, &mut 0)
+    }
+
+    fn follow(&self, path: &str, links: &mut usize) -> Result<Option<Place<'a>>, Stop> {
+        let mut parts: Vec<String> = split(path);
+        loop {
+            // What is above a folder depends on where the folder really is.
+            while let Some(at) = parts.iter().position(|part| part == "..") {
+                let above = match &parts[..at] {
+                    [] => Vec::new(),
+                    // A folder of which no layer has an entry of its own is where its name says.
+                    above => match self.follow(&above.join("/"), links)? {
+                        Some(place) => split(&place.path),
+                        None => above.to_vec(),
+                    },
+                };
+                let above = &above[..above.len().saturating_sub(1)];
+                parts = [above, &parts[at + 1..]].concat();
+            }
+            match self.said(&parts, 0, links)? {
+                Said::Nothing => return Ok(None),
+                Said::Node(node, layer, name) => return Ok(Some(Place { path: parts.join("/"), node, layer, name })),
+                Said::Link(target) => {
+                    count_link(links, path)?;
+                    parts = target;
+                }
+            }
+        }
+    }
+
+    /// What the layers from `first` down say about a name without `..`.
+    fn said(&self, parts: &[String], first: usize, links: &mut usize) -> Result<Said<'a>, Stop> {
+        static ROOT: Node = Node::Directory;
+        if parts.is_empty() {
+            return Ok(Said::Node(&ROOT, first, String::new()));
+        }
+        // The names of all folders above, and the whole name last.
+        let names: Vec<String> = (1..=parts.len()).map(|count| parts[..count].join("/")).collect();
+        let (whole, folders) = names.split_last().expect("there is at least one part");
+        let mut is_folder = vec![false; folders.len()];
+        for (index, layer) in self.layers.iter().enumerate().skip(first) {
+            let needs = || Stop::Needs { layer: index, names: names.clone() };
+            let layer = layer.ok_or_else(needs)?;
+            match self.get(layer, whole) {
+                None => {}
+                Some(Node::Symlink(target)) => return Ok(Said::Link(linked(parts, folders.len(), target))),
+                Some(Node::Hardlink(target)) => {
+                    count_link(links, whole)?;
+                    return self.said(&split(target), index, links);
+                }
+                Some(node) => return Ok(Said::Node(node, index, whole.clone())),
+            }
+            for (at, folder) in folders.iter().enumerate().rev() {
+                match self.get(layer, folder) {
+                    None => {}
+                    Some(Node::Directory) => is_folder[at] = true,
+                    // A folder above it took the link's place, and what it led to with it.
+                    Some(Node::Symlink(target)) if !is_folder[at] => return Ok(Said::Link(linked(parts, at, target))),
+                    Some(_) => return Ok(Said::Nothing),
+                }
+            }
+            if !layer.is_complete {
+                return Err(needs());
+            }
+            let is_opaque = layer.opaque.contains("") || folders.iter().any(|folder| layer.opaque.contains(folder));
+            if is_opaque || names.iter().any(|name| self.is_taken_away(layer, name)) {
+                return Ok(Said::Nothing);
+            }
+        }
+        Ok(Said::Nothing)
+    }
+
+    fn get(&self, layer: &'a Summary, name: &str) -> Option<&'a Node> {
+        if !self.is_windows {
+            return layer.nodes.get(name);
+        }
+        layer.nodes.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, node)| node)
+    }
+
+    fn is_taken_away(&self, layer: &Summary, name: &str) -> bool {
+        let is_same = |known: &String| known.eq_ignore_ascii_case(name);
+        layer.whiteouts.contains(name) || self.is_windows && layer.whiteouts.iter().any(is_same)
+    }
+
+    /// Every program that is there to be run, by path. All layers must have been read.
+    pub(super) fn programs(&self) -> Result<Vec<(String, &'a Program)>, Stop> {
+        let mut programs = Vec::new();
+        for (index, layer) in self.layers.iter().enumerate() {
+            let layer = layer.filter(|layer| layer.is_complete);
+            let layer = layer.ok_or(Stop::Needs { layer: index, names: Vec::new() })?;
+            for (path, node) in &layer.nodes {
+                let Node::File(is_executable, Nature::Program(program)) = node else { continue };
+                if !is_executable && !self.is_windows || is_not_to_run(path) {
+                    continue;
+                }
+                if let Said::Node(_, there, _) = self.said(&split(path), 0, &mut 0)?
+                    && there == index
+                {
+                    programs.push((path.clone(), &**program));
+                }
+            }
+        }
+        programs.sort_by(|(one, _), (other, _)| one.cmp(other));
+        Ok(programs)
+    }
+}
+
+/// Where a name leads of which the part `at` is a link to `target`.
+fn linked(parts: &[String], at: usize, target: &str) -> Vec<String> {
+    let folder = if target.starts_with('/') { &[] } else { &parts[..at] };
+    [folder, &split(target), &parts[at + 1..]].concat()
+}
+
+fn count_link(links: &mut usize, path: &str) -> Result<(), Stop> {
+    *links += 1;
+    if *links > MOST_LINKS {
+        let path = crate::model::text::clean(path, 200);
+        return Err(Stop::Gap(format!("`{path}` leads through more than {MOST_LINKS} links")));
+    }
+    Ok(())
+}
+
+fn split(path: &str) -> Vec<String> {
+    path.split('/').filter(|part| !matches!(*part, "" | ".")).map(str::to_owned).collect()
+}
+
+/// Test data, firmware, and the libraries of compilers for other machines.
+fn is_not_to_run(path: &str) -> bool {
+    let is_cross = |rest: &str| rest.split_once('/').is_some_and(|(folder, _)| folder.contains("-linux-"));
+    NOT_TO_RUN.iter().any(|folder| path.starts_with(folder))
+        || path.split('/').any(|part| part == "testdata")
+        || path.starts_with("usr/lib/gcc")
+        || path.strip_prefix("usr/").is_some_and(is_cross)
+}

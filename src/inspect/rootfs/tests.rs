@@ -1,0 +1,334 @@
+use super::*;
+use crate::inspect::probe::Program;
+use crate::model::{Machine, Platform, Proof};
+
+/// A layer to be, entry by entry.
+#[derive(Default)]
+struct Built(Summary);
+
+impl Built {
+    fn new() -> Built {
+        Built(Summary { is_complete: true, ..Summary::default() })
+    }
+
+    fn node(mut self, name: &str, node: Node) -> Built {
+        self.0.nodes.insert(name.to_owned(), node);
+        self
+    }
+
+    fn program(self, name: &str, architecture: &str) -> Built {
+        self.node(name, Node::File(true, program(architecture, None)))
+    }
+
+    fn dynamic(self, name: &str, architecture: &str, loader: &str) -> Built {
+        self.node(name, Node::File(true, program(architecture, Some(loader))))
+    }
+
+    fn script(self, name: &str, line: &str) -> Built {
+        self.node(name, Node::File(true, Nature::Script(line.to_owned())))
+    }
+
+    fn folder(self, name: &str) -> Built {
+        self.node(name, Node::Directory)
+    }
+
+    fn link(self, name: &str, target: &str) -> Built {
+        self.node(name, Node::Symlink(target.to_owned()))
+    }
+
+    fn hardlink(self, name: &str, target: &str) -> Built {
+        self.node(name, Node::Hardlink(target.to_owned()))
+    }
+
+    fn without(mut self, name: &str) -> Built {
+        self.0.whiteouts.insert(name.to_owned());
+        self
+    }
+
+    fn opaque(mut self, name: &str) -> Built {
+        self.0.opaque.insert(name.to_owned());
+        self
+    }
+
+    fn partial(mut self) -> Built {
+        self.0.is_complete = false;
+        self
+    }
+}
+
+fn program(architecture: &str, loader: Option<&str>) -> Nature {
+    let machine = Machine {
+        os: "linux".to_owned(),
+        architecture: Some(architecture.to_owned()),
+        level: None,
+        hard_float: None,
+        shown: format!("ELF {architecture}"),
+    };
+    Nature::Program(Box::new(Program { machine, loader: loader.map(str::to_owned) }))
+}
+
+fn start(arguments: &[&str]) -> Start {
+    Start {
+        arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
+        path: ["/usr/local/bin", "/usr/bin", "/bin"].map(str::to_owned).to_vec(),
+        folder: "/".to_owned(),
+        is_windows: false,
+    }
+}
+
+/// What an image of these layers, the top one first, is found to be, in short.
+fn found(start: &Start, layers: &[Built]) -> String {
+    let layers: Vec<Option<&Summary>> = layers.iter().map(|layer| Some(&layer.0)).collect();
+    match examine(start, &layers) {
+        Answer::Needs { layer, .. } => format!("needs layer {layer}"),
+        Answer::Known(Evidence { gap: Some(gap), .. }) => gap,
+        Answer::Known(Evidence { witnesses, lacks, .. }) => {
+            let told = |w: &Witness| format!("{} {}", w.path, w.machine.architecture.as_deref().unwrap_or("?"));
+            let told: Vec<String> = witnesses.iter().map(told).chain(lacks).collect();
+            told.join(", ")
+        }
+    }
+}
+
+#[test]
+fn a_program_is_found_through_links_of_every_kind() {
+    let base = || {
+        Built::new()
+            .folder("usr")
+            .folder("usr/bin")
+            .link("bin", "usr/bin")
+            .program("usr/bin/busybox", "arm64")
+            .link("usr/bin/sh", "../../bin/../bin/busybox")
+            .hardlink("usr/bin/ls", "usr/bin/busybox")
+            .link("etc/alternatives/vi", "/bin/busybox")
+            .link("usr/bin/vi", "/etc/alternatives/vi")
+            .link("usr/lib/deep/er/link", "../../../bin/busybox")
+            .hardlink("hard", "usr/lib/deep/er/link")
+            .link("usr/bin/up", "../../../../../../bin/sh")
+    };
+    for word in
+        ["/bin/busybox", "/bin/sh", "/bin/ls", "ls", "/usr/bin/vi", "vi", "/bin/up", "/hard", "//usr/./bin//../bin/vi"]
+    {
+        let told = found(&start(&[word]), &[base()]);
+        assert!(told.ends_with(" arm64"), "{word}: {told}");
+    }
+    assert_eq!(found(&start(&["sh"]), &[base()]), "/usr/bin/busybox arm64");
+}
+
+#[test]
+fn links_that_lead_in_circles_are_given_up() {
+    let layer = Built::new().link("a", "b").link("b", "/a").link("c", "c/c").hardlink("d", "e").hardlink("e", "d");
+    let told = found(&start(&["/a"]), &[layer]);
+    assert_eq!(told, "`/a` leads through more than 40 links");
+    let deep = Built::new().link("c", "c/c");
+    assert!(found(&start(&["/c/x"]), &[deep]).contains("more than 40 links"));
+    let hard = Built::new().hardlink("d", "e").hardlink("e", "d");
+    assert!(found(&start(&["/d"]), &[hard]).contains("more than 40 links"));
+}
+
+#[test]
+fn the_top_layer_that_says_anything_decides() {
+    let base = || Built::new().folder("app").program("app/run", "amd64").program("bin/sh", "amd64");
+    let start = start(&["/app/run"]);
+    assert_eq!(found(&start, &[Built::new().program("app/run", "arm64"), base()]), "/app/run arm64");
+    assert_eq!(found(&start, &[Built::new(), base()]), "/app/run amd64");
+    let missing = "`/app/run`, which the image starts, is in none of its layers";
+    for top in [
+        Built::new().without("app/run"),
+        Built::new().without("app"),
+        Built::new().folder("app").opaque("app"),
+        Built::new().opaque(""),
+        Built::new().node("app", Node::Special),
+        Built::new().link("app", "/nowhere"),
+    ] {
+        assert_eq!(found(&start, &[top, base()]), missing);
+    }
+    let again = Built::new().without("app/run").program("app/run", "arm64");
+    assert_eq!(found(&start, &[again, base()]), "/app/run arm64", "a layer takes away from those below it only");
+}
+
+#[test]
+fn a_folder_takes_the_place_of_a_link_and_an_implied_one_does_not() {
+    let base = || Built::new().link("bin", "usr/bin").program("usr/bin/sh", "amd64");
+    let start = start(&["/bin/sh"]);
+    assert_eq!(found(&start, &[Built::new().program("bin/tool", "arm64"), base()]), "/usr/bin/sh amd64");
+    assert!(found(&start, &[Built::new().folder("bin"), base()]).contains("in none of its layers"));
+    assert_eq!(found(&start, &[Built::new().program("bin/sh", "arm64"), base()]), "/bin/sh arm64");
+}
+
+#[test]
+fn a_command_is_looked_for_in_path_and_in_its_own_folder() {
+    let layer = || {
+        Built::new()
+            .node("usr/local/bin/tool", Node::File(false, Nature::Data))
+            .folder("usr/bin/tool")
+            .program("bin/tool", "arm64")
+            .program("srv/tool", "riscv64")
+    };
+    assert_eq!(found(&start(&["tool"]), &[layer()]), "/bin/tool arm64");
+    let here = Start { folder: "/srv".to_owned(), ..start(&["./tool"]) };
+    assert_eq!(found(&here, &[layer()]), "/srv/tool riscv64");
+    let dotted = Start { path: vec![String::new()], ..Start { folder: "/srv".to_owned(), ..start(&["tool"]) } };
+    assert_eq!(found(&dotted, &[layer()]), "/srv/tool riscv64");
+    assert!(found(&start(&["other"]), &[layer()]).contains("in none of its layers"));
+}
+
+#[test]
+fn a_script_is_as_good_as_what_reads_it() {
+    let layer = || {
+        Built::new()
+            .script("entry", " /bin/sh -e")
+            .script("python", "/usr/bin/env -S LC_ALL=C python3 -u")
+            .script("twice", "/entry")
+            .script("endless", "/endless")
+            .script("empty", "")
+            .script("lost", "/bin/nowhere")
+            .program("bin/sh", "arm64")
+            .program("usr/bin/python3", "s390x")
+    };
+    assert_eq!(found(&start(&["/python"]), &[layer()]), "/usr/bin/python3 s390x");
+    assert_eq!(
+        found(&start(&["/twice"]), &[Built::new().script("twice", "/bin/sh").program("bin/sh", "arm64")]),
+        "/bin/sh arm64"
+    );
+    assert!(found(&start(&["/endless"]), &[layer()]).contains("without end"));
+    assert!(found(&start(&["/empty"]), &[layer()]).contains("does not say by what"));
+    assert!(found(&start(&["/lost"]), &[layer()]).contains("`/bin/nowhere`, which the image starts"));
+}
+
+#[test]
+fn a_shell_that_becomes_another_program_is_needed_and_does_not_decide() {
+    let layer = || Built::new().program("bin/sh", "amd64").program("usr/bin/tool", "arm64");
+    assert_eq!(found(&start(&["/bin/sh", "-c", "exec tool --all"]), &[layer()]), "/usr/bin/tool arm64, /bin/sh amd64");
+    assert_eq!(found(&start(&["/bin/sh", "-c", "tool && exec tool"]), &[layer()]), "/bin/sh amd64");
+    assert_eq!(found(&start(&["/bin/sh", "-c", "exec $TOOL"]), &[layer()]), "/bin/sh amd64");
+    assert_eq!(found(&start(&["/bin/sh", "script"]), &[layer()]), "/bin/sh amd64");
+    let lone = Built::new().program("usr/bin/tool", "arm64");
+    assert_eq!(
+        found(&start(&["/bin/sh", "-c", "exec tool"]), &[lone]),
+        "/usr/bin/tool arm64, it is started by /bin/sh, and the image does not have that"
+    );
+}
+
+#[test]
+fn the_loader_is_a_witness_and_its_absence_is_noticed() {
+    let loader = "/lib/ld-linux-aarch64.so.1";
+    let app = || Built::new().dynamic("app", "arm64", loader);
+    let base = Built::new().link("lib", "usr/lib").program("usr/lib/ld-linux-aarch64.so.1", "arm64");
+    assert_eq!(found(&start(&["/app"]), &[app(), base]), "/app arm64, /usr/lib/ld-linux-aarch64.so.1 arm64");
+    let foreign = Built::new().program("lib64/ld-linux-x86-64.so.2", "amd64");
+    assert_eq!(
+        found(&start(&["/app"]), &[app(), foreign]),
+        "/app arm64, /app needs /lib/ld-linux-aarch64.so.1 to start, and the image does not have it"
+    );
+}
+
+#[test]
+fn an_image_that_starts_nothing_is_weighed_by_its_shell_or_its_programs() {
+    let nothing = start(&[]);
+    assert_eq!(
+        found(&nothing, &[Built::new().link("bin/sh", "busybox").program("bin/busybox", "arm64")]),
+        "/bin/busybox arm64"
+    );
+    let data = Built::new().node("data", Node::File(false, Nature::Data)).program("usr/share/x/testbin", "386");
+    assert_eq!(found(&nothing, &[data]), "", "an image of data proves nothing");
+    let tools = || Built::new().program("opt/a", "arm64").program("opt/b", "arm64").program("go/testdata/c", "386");
+    assert_eq!(found(&nothing, &[tools()]), "/opt/a arm64");
+    assert!(found(&nothing, &[tools().program("opt/c", "amd64")]).contains("programs for several machines"));
+    let gone = [Built::new().without("opt/c"), tools().program("opt/c", "amd64")];
+    assert_eq!(found(&nothing, &gone), "/opt/a arm64");
+    let emulator = || Built::new().program("usr/bin/qemu-aarch64-static", "amd64");
+    assert_eq!(found(&nothing, &[emulator().program("opt/a", "arm64")]), "/opt/a arm64");
+    assert_eq!(found(&nothing, &[emulator()]), "/usr/bin/qemu-aarch64-static amd64");
+}
+
+#[test]
+fn an_emulator_before_the_program_is_passed_over() {
+    let layer = Built::new().program("usr/bin/qemu-arm-static", "amd64").program("bin/sh", "arm");
+    let emulated = start(&["/usr/bin/qemu-arm-static", "-execve", "/bin/sh", "-c", "true"]);
+    assert_eq!(found(&emulated, &[layer]), "/bin/sh arm");
+}
+
+#[test]
+fn a_layer_is_asked_for_only_when_it_could_say_something_else() {
+    let start = start(&["/app/run"]);
+    let top = Built::new().program("app/run", "arm64");
+    assert_eq!(
+        examine(&start, &[Some(&top.0), None]),
+        examine(&start, &[Some(&top.0)]),
+        "what the top layer has is not looked for below"
+    );
+    let Answer::Needs { layer, names } = examine(&start, &[Some(&Built::new().0), None]) else {
+        panic!("it is needed")
+    };
+    assert_eq!((layer, names), (1, vec!["app".to_owned(), "app/run".to_owned()]));
+    assert_eq!(found(&start, &[Built::new().partial(), top]), "needs layer 0", "the rest of it could have one");
+    assert_eq!(found(&start, &[Built::new().program("app/run", "arm64").partial()]), "/app/run arm64");
+}
+
+#[test]
+fn windows_programs_are_found_by_any_spelling() {
+    let windows = |arguments: &[&str]| Start {
+        is_windows: true,
+        path: vec!["C:\\Tools".to_owned()],
+        folder: "C:\\app".to_owned(),
+        ..start(arguments)
+    };
+    let layer = || {
+        Built::new()
+            .folder("Files")
+            .program("Files/App/Server.exe", "amd64")
+            .program("Files/Windows/System32/cmd.exe", "amd64")
+            .program("Files/tools/x.exe", "arm64")
+    };
+    for words in [
+        &["C:\\App\\Server.exe"][..],
+        &["server"],
+        &["SERVER.EXE"],
+        &["c:/app/server.exe", "-x"],
+        &["cmd", "/S", "/C", "dir"],
+        &[],
+    ] {
+        let told = found(&windows(words), &[layer()]);
+        assert!(told.ends_with(" amd64"), "{words:?}: {told}");
+    }
+    assert_eq!(found(&windows(&["x"]), &[layer()]), "/Tools/x.exe arm64");
+    let told = found(&windows(&["server"]), &[Built::new().without("Files/app"), layer()]);
+    assert!(told.contains("in none of its layers"), "{told}");
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_layers_make_it_panic(
+        nodes in proptest::collection::vec((0usize..3, "(a|b|c/)?(a|b)(/a)?", 0u8..7, "[/.]{0,3}(a|b)?/?(a|b|\\.\\.)?/?[ab]?"), 0..12),
+        word in "[/.]{0,3}(a|b)?/?(a|b)?(/a)?",
+        is_windows in proptest::bool::ANY,
+    ) {
+        let mut layers = [Built::new(), Built::new(), Built::new()];
+        for (layer, name, kind, target) in nodes {
+            let built = std::mem::take(&mut layers[layer]);
+            layers[layer] = match kind {
+                0 => built.program(&name, "arm64"),
+                1 => built.folder(&name),
+                2 => built.link(&name, &target),
+                3 => built.hardlink(&name, &target),
+                4 => built.script(&name, &target),
+                5 => built.without(&name),
+                _ => built.opaque(&name),
+            };
+        }
+        for words in [&[word.as_str()][..], &["/bin/sh", "-c", "exec a"], &[]] {
+            found(&Start { is_windows, ..start(words) }, &layers);
+        }
+    }
+}
+
+#[test]
+fn what_is_found_is_judged_as_a_whole() {
+    let layers = [Built::new().program("bin/sh", "amd64").program("usr/bin/tool", "arm64")];
+    let layers: Vec<Option<&Summary>> = layers.iter().map(|layer| Some(&layer.0)).collect();
+    let Answer::Known(evidence) = examine(&start(&["/bin/sh", "-c", "exec tool"]), &layers) else { panic!("known") };
+    let judge = |platform: &str| evidence.judge(&platform.parse::<Platform>().expect("a platform"));
+    assert!(matches!(judge("linux/arm64"), Proof::Mixed(_)));
+    assert!(matches!(judge("linux/amd64"), Proof::Mismatch(_)));
+}

@@ -1,0 +1,292 @@
+//! What an image's files prove, from as few of its bytes as will do.
+//!
+//! Layers are read from the top, and no further than the question needs; what is learned of a layer
+//! is kept by its digest. Unpacking runs beside the network, on threads that may be busy, and a
+//! download ends when nobody wants more of it.
+
+mod index;
+mod layer;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::try_join_all;
+use tokio::sync::Semaphore;
+
+use super::facts::Facts;
+use crate::inspect::{Answer, Index, Limits, Start, Summary, Toc, examine as weigh, read_start};
+use crate::model::{Descriptor, Digest, Evidence, Repository};
+use crate::registry::{Registry, RegistryError};
+use layer::{Goal, read_layer};
+
+/// How long one image may take.
+const LONGEST: Duration = Duration::from_secs(120);
+/// The most bytes that all layers of one image may unpack to.
+const MOST_OUTPUT_BYTES: u64 = 4 << 30;
+/// The most files in all layers of one image.
+const MOST_ENTRIES: usize = 800_000;
+/// Layers below the one that is needed are read along with it while they are this small together.
+const ALONG_BYTES: u64 = 1 << 20;
+/// The most layers of an image that are read at one time.
+const MOST_AT_ONCE: usize = 4;
+/// How many images are examined at one time in this process, which bounds memory and threads.
+static EXAMINERS: Semaphore = Semaphore::const_new(4);
+
+const LAYER: &str = "layer-1";
+const EVIDENCE: &str = "evidence-1";
+
+/// What an image's files prove, and what it took to find out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Examined {
+    /// What was found.
+    pub evidence: Evidence,
+    /// The compressed bytes that came from the registry.
+    pub bytes_read: u64,
+}
+
+/// Examines the image with this config and these layers, the lowest first.
+///
+/// What is found is remembered by the digests of config and layers together.
+///
+/// # Errors
+///
+/// [`RegistryError`]: the layers could not be read. That something in them cannot be understood is
+/// no error but a gap in the evidence, and so is a layer that the registry does not have.
+pub async fn examine(
+    registry: &Registry,
+    repository: &Repository,
+    config: &[u8],
+    layers: &[Descriptor],
+    facts: &Facts,
+) -> Result<Examined, RegistryError> {
+    examine_within(LONGEST, registry, repository, config, layers, facts).await
+}
+
+/// Examines an image as [`examine`] does, and gives up after another time than two minutes.
+///
+/// # Errors
+///
+/// As [`examine`].
+pub async fn examine_within(
+    longest: Duration,
+    registry: &Registry,
+    repository: &Repository,
+    config: &[u8],
+    layers: &[Descriptor],
+    facts: &Facts,
+) -> Result<Examined, RegistryError> {
+    let image = key(&Digest::of(config), layers);
+    if let Some(evidence) = recall(facts, &image).await {
+        return Ok(Examined { evidence, bytes_read: 0 });
+    }
+    let Some(start) = read_start(config) else {
+        return Ok(with_gap("its config does not say what it starts"));
+    };
+    let bytes_read = AtomicU64::new(0);
+    let mut reading = Reading {
+        registry,
+        repository,
+        facts,
+        start: Arc::new(start),
+        layers: layers.iter().rev().map(Layer::new).collect(),
+        allowance: Limits { output_bytes: MOST_OUTPUT_BYTES, entries: MOST_ENTRIES, ..Limits::default() },
+        bytes_read: &bytes_read,
+    };
+    let _permit = EXAMINERS.acquire().await.expect("the semaphore is never closed");
+    let answer = tokio::time::timeout(longest, reading.answer()).await;
+    let Ok(answer) = answer else {
+        // Another day may be faster, so this is not remembered.
+        let gap = format!("its layers could not be read within {}", humantime::format_duration(longest));
+        return Ok(Examined { bytes_read: bytes_read.into_inner(), ..with_gap(&gap) });
+    };
+    let (evidence, is_lasting) = answer?;
+    if is_lasting {
+        let fact = serde_json::to_vec(&evidence).expect("strings and numbers always serialize");
+        facts.learn(EVIDENCE, &image, Bytes::from(fact));
+    }
+    Ok(Examined { evidence, bytes_read: bytes_read.into_inner() })
+}
+
+/// What the image with this config and these layers is known to prove.
+pub(super) async fn known(facts: &Facts, config: &Digest, layers: &[Descriptor]) -> Option<Evidence> {
+    recall(facts, &key(config, layers)).await
+}
+
+async fn recall(facts: &Facts, key: &Digest) -> Option<Evidence> {
+    serde_json::from_slice(&facts.recall(EVIDENCE, key).await?).ok()
+}
+
+/// What evidence is kept under: the whole content of an image.
+fn key(config: &Digest, layers: &[Descriptor]) -> Digest {
+    let digests: Vec<&str> = layers.iter().map(|layer| layer.digest.as_str()).collect();
+    Digest::of(format!("{config} {}", digests.join(" ")).as_bytes())
+}
+
+fn with_gap(gap: &str) -> Examined {
+    Examined { evidence: Evidence { gap: Some(gap.to_owned()), ..Evidence::default() }, bytes_read: 0 }
+}
+
+/// What became of one layer.
+enum Read {
+    /// This was learned of it.
+    Summary(Summary),
+    /// It cannot be read, and never will be: why.
+    Flawed(String),
+    /// The registry does not have it.
+    Missing,
+}
+
+struct Layer<'a> {
+    descriptor: &'a Descriptor,
+    summary: Option<Arc<Summary>>,
+    /// How single files of it can be asked for, as long as that works.
+    index: Option<Index>,
+    toc: Option<Toc>,
+}
+
+impl<'a> Layer<'a> {
+    fn new(descriptor: &'a Descriptor) -> Layer<'a> {
+        let index = Index::of(descriptor).filter(|_| descriptor.size > ALONG_BYTES);
+        Layer { descriptor, summary: None, index, toc: None }
+    }
+}
+
+/// An image that is being examined.
+struct Reading<'a> {
+    registry: &'a Registry,
+    repository: &'a Repository,
+    facts: &'a Facts,
+    start: Arc<Start>,
+    /// The top layer first.
+    layers: Vec<Layer<'a>>,
+    /// What is left of what one image may cost.
+    allowance: Limits,
+    bytes_read: &'a AtomicU64,
+}
+
+impl Reading<'_> {
+    /// Reads layers until the answer is there; and whether it will always be the same.
+    async fn answer(&mut self) -> Result<(Evidence, bool), RegistryError> {
+        loop {
+            let summaries: Vec<Option<&Summary>> = self.layers.iter().map(|layer| layer.summary.as_deref()).collect();
+            let (layer, names) = match weigh(&self.start, &summaries) {
+                Answer::Known(evidence) => return Ok((evidence, true)),
+                Answer::Needs { layer, names } => (layer, names),
+            };
+            if self.recall(layer).await || self.look_up(layer, &names).await? {
+                continue;
+            }
+            if let Some((gap, is_lasting)) = self.read(layer, names).await? {
+                return Ok((Evidence { gap: Some(gap), ..Evidence::default() }, is_lasting));
+            }
+        }
+    }
+
+    /// Remembers what was learned of a layer before; whether that is news.
+    async fn recall(&mut self, layer: usize) -> bool {
+        let layer = &mut self.layers[layer];
+        if layer.summary.is_some() {
+            return false;
+        }
+        let fact = self.facts.recall(LAYER, &layer.descriptor.digest).await;
+        layer.summary = fact.and_then(|fact| Summary::unpack(&fact)).map(Arc::new);
+        layer.summary.is_some()
+    }
+
+    /// Asks for what is needed of a layer by its table of contents; whether that brought any news.
+    /// Where it fails, the layer is read as others are.
+    async fn look_up(&mut self, layer: usize, names: &[String]) -> Result<bool, RegistryError> {
+        let limits = self.limits();
+        let reader =
+            index::Reader { registry: self.registry, repository: self.repository, bytes_read: self.bytes_read };
+        let layer = &mut self.layers[layer];
+        let Some(index) = &layer.index else { return Ok(false) };
+        if layer.toc.is_none() {
+            layer.toc = reader.toc(layer.descriptor, index, limits).await?;
+            if let (Some(toc), None) = (&layer.toc, &layer.summary) {
+                layer.summary = Some(Arc::new(toc.summary.clone()));
+                return Ok(true);
+            }
+        }
+        let unread = |summary: &Arc<Summary>| names.iter().find(|name| summary.is_unread(name)).cloned();
+        if let (Some(toc), Some(summary)) = (&layer.toc, &mut layer.summary)
+            && let Some(name) = unread(summary)
+            && let Some(nature) = reader.nature(layer.descriptor, toc, &name).await?
+        {
+            Arc::make_mut(summary).settle(&name, nature);
+            if let Some(packed) = summary.pack() {
+                self.facts.learn(LAYER, &layer.descriptor.digest, Bytes::from(packed));
+            }
+            return Ok(true);
+        }
+        (layer.index, layer.toc, layer.summary) = (None, None, None);
+        Ok(false)
+    }
+
+    /// Reads a layer, and small ones below it along with it; gives a reason where one is unfit.
+    async fn read(&mut self, first: usize, names: Vec<String>) -> Result<Option<(String, bool)>, RegistryError> {
+        let mut batch = vec![first];
+        let mut bytes = self.layers[first].descriptor.size;
+        for index in first + 1..self.layers.len() {
+            bytes = bytes.saturating_add(self.layers[index].descriptor.size);
+            if bytes > ALONG_BYTES || batch.len() >= MOST_AT_ONCE {
+                break;
+            }
+            self.recall(index).await;
+            if self.layers[index].summary.is_none() {
+                batch.push(index);
+            }
+        }
+        // A layer of which a part was read before, and not enough, is read to its end.
+        let is_again = self.layers[first].summary.is_some();
+        let above: Vec<Arc<Summary>> = self.layers[..first].iter().map_while(|layer| layer.summary.clone()).collect();
+        let goals = batch.iter().map(|index| {
+            let early = (*index == first && !is_again).then(|| (above.clone(), names.clone()));
+            Goal { start: self.start.clone(), layers: self.layers.len(), early }
+        });
+        let limits = self.limits();
+        let reads = batch.iter().zip(goals).map(|(index, goal)| {
+            read_layer(self.registry, self.repository, self.layers[*index].descriptor, limits, goal, self.bytes_read)
+        });
+        let results = try_join_all(reads).await?;
+        for (index, (read, left)) in batch.into_iter().zip(results) {
+            self.spend(limits, left);
+            let layer = &mut self.layers[index];
+            let short = layer.descriptor.digest.short();
+            match read {
+                Read::Summary(summary) => {
+                    if let Some(packed) = summary.pack() {
+                        self.facts.learn(LAYER, &layer.descriptor.digest, Bytes::from(packed));
+                    }
+                    layer.summary = Some(Arc::new(summary));
+                }
+                Read::Flawed(why) => return Ok(Some((format!("its layer {short} cannot be read: {why}"), true))),
+                Read::Missing if layer.descriptor.urls.is_empty() => {
+                    return Ok(Some((format!("its layer {short} is not in the registry"), false)));
+                }
+                Read::Missing => {
+                    return Ok(Some((format!("its layer {short} is kept elsewhere, and not in the registry"), false)));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn limits(&self) -> Limits {
+        let (most, left) = (Limits::default(), self.allowance);
+        Limits {
+            output_bytes: most.output_bytes.min(left.output_bytes),
+            entries: most.entries.min(left.entries),
+            name_bytes: most.name_bytes.min(left.name_bytes),
+        }
+    }
+
+    fn spend(&mut self, given: Limits, left: Limits) {
+        let allowance = &mut self.allowance;
+        allowance.output_bytes -= (given.output_bytes - left.output_bytes).min(allowance.output_bytes);
+        allowance.entries -= (given.entries - left.entries).min(allowance.entries);
+        allowance.name_bytes -= (given.name_bytes - left.name_bytes).min(allowance.name_bytes);
+    }
+}

@@ -1,0 +1,255 @@
+//! Does one image keep a promise, by its config and, where asked, by its files?
+//!
+//! A label and files that contradict each other tell which of the two is wrong. Only files that
+//! prove the promise let a wrong label pass, whatever the policy is.
+
+use super::rewrite::{Rewritten, rewrite};
+use super::{Code, OnDoubt, OnMismatch, Policy, Reason, Verdict, Verify};
+use crate::model::text::clean;
+use crate::model::{Claim, Image, Platform, Promise, Proof, arch};
+
+/// What to do about an image that is not what its tag says.
+pub(super) const PUSH_RIGHT: &str = "push the right image under this tag, or see `--on-mismatch`";
+/// What to do about an image whose config alone is wrong.
+const REPAIR_LABEL: &str =
+    "repair the label where the image is built, or publish with `--on-mismatch trust-tag` or `--on-mismatch rewrite`";
+/// What to do where no copy can be made.
+const REPAIR_LABEL_ELSEWHERE: &str =
+    "repair the label where the image is built; `--on-mismatch trust-tag` publishes the image unchanged";
+
+/// What was made of one image.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Proved {
+    /// In a word.
+    pub verdict: Verdict,
+    /// Whether an index may hold it, or its copy.
+    pub is_accepted: bool,
+    /// What an index says that it runs on, or would have; none where not even that is clear.
+    pub platform: Option<Platform>,
+    /// The copy that takes its place.
+    pub rewritten: Option<Rewritten>,
+    /// Why; none of them names a tag.
+    pub reasons: Vec<Reason>,
+}
+
+/// Weighs `image` against what is promised of it.
+pub fn prove(promise: &Promise, image: &Image, policy: &Policy) -> Proved {
+    let label = keep(promise, &image.claim);
+    let proof = (policy.verify == Verify::Entrypoint).then(|| judge(promise, &label, image));
+    let mut proved = match label {
+        Label::Broken(broken) => contradicted(promise, image, broken, proof, policy),
+        Label::As(platform) => agreed(platform, proof, policy),
+        Label::Lower(platform) => {
+            let message = format!(
+                "the tag promises {}, the image needs only {platform} and is published as that",
+                promise.platform
+            );
+            let note = Reason::note(Code::LowerVariant, None, message);
+            let mut proved = agreed(platform, proof, policy);
+            if proved.is_accepted {
+                proved.reasons.insert(0, note);
+            }
+            proved
+        }
+    };
+    if image.has_foreign_layers {
+        let message = "a layer must be fetched from outside the registry; clients that cannot reach it there cannot run the image";
+        proved.reasons.insert(0, Reason::note(Code::ForeignLayers, None, message.to_owned()));
+    }
+    proved
+}
+
+/// Whether an image's config says something else than is promised of it.
+pub fn contradicts(promise: &Promise, claim: &Claim) -> bool {
+    matches!(keep(promise, claim), Label::Broken(_))
+}
+
+/// How the files stand to the promise, and to what the index would say where that is less.
+fn judge(promise: &Promise, label: &Label, image: &Image) -> Proof {
+    let Some(evidence) = &image.evidence else {
+        return Proof::Unverifiable("its files were not looked at".to_owned());
+    };
+    let (first, second) = match label {
+        Label::As(platform) => (platform, None),
+        Label::Lower(platform) => (&promise.platform, Some(platform)),
+        Label::Broken(_) => (&promise.platform, None),
+    };
+    match evidence.judge(first) {
+        Proof::Match => second.map_or(Proof::Match, |platform| evidence.judge(platform)),
+        proof => proof,
+    }
+}
+
+/// The config keeps the promise; what do the files say?
+fn agreed(platform: Platform, proof: Option<Proof>, policy: &Policy) -> Proved {
+    let doubts = &policy.doubts;
+    let (verdict, is_accepted, reason) = match proof {
+        None | Some(Proof::Match) => (Verdict::Verified, true, None),
+        Some(Proof::Mismatch(found)) => {
+            let message = format!("{found}; the image config says {platform}, so the files are wrong");
+            (Verdict::Mismatch, false, Some(wrong(Code::ElfMismatch, message, policy)))
+        }
+        Some(Proof::Mixed(found)) => {
+            let (is_accepted, reason) = doubt(Code::ElfMixed, found, doubts.mixed, "--on-mixed");
+            (Verdict::Mismatch, is_accepted, Some(reason))
+        }
+        Some(Proof::Unverifiable(why)) => {
+            let message = format!("nobody can say what its files run on: {why}");
+            let (is_accepted, reason) = doubt(Code::Unverifiable, message, doubts.unverifiable, "--on-unverifiable");
+            (Verdict::Unverifiable, is_accepted, Some(reason))
+        }
+        Some(Proof::NoExecutable) => {
+            let message = "there is no program in it, so its config alone says what it is".to_owned();
+            let (is_accepted, reason) = doubt(Code::DataOnly, message, doubts.data_only, "--on-data-only");
+            let verdict = if is_accepted { Verdict::Verified } else { Verdict::Unverifiable };
+            (verdict, is_accepted, Some(reason))
+        }
+    };
+    let reasons = reason.into_iter().collect();
+    Proved { verdict, is_accepted, platform: Some(platform), rewritten: None, reasons }
+}
+
+fn doubt(code: Code, message: String, choice: OnDoubt, option: &str) -> (bool, Reason) {
+    match choice {
+        OnDoubt::Hold => {
+            let remedy = format!("look at the image; if it is right, or can be spared, see `{option}`");
+            (false, Reason::hold(code, None, message).remedy(remedy))
+        }
+        OnDoubt::Accept => (true, Reason::note(code, None, format!("{message}; that is accepted"))),
+        OnDoubt::Skip => (false, Reason::note(code, None, format!("{message}; left out as asked"))),
+    }
+}
+
+/// What contradicts the promise, by the policy for that.
+fn wrong(code: Code, message: String, policy: &Policy) -> Reason {
+    match policy.on_mismatch {
+        OnMismatch::Skip => Reason::note(code, None, format!("{message}; left out as asked")),
+        _ => Reason::hold(code, None, message).remedy(PUSH_RIGHT),
+    }
+}
+
+/// The config does not keep the promise; do the files?
+fn contradicted(promise: &Promise, image: &Image, broken: Broken, proof: Option<Proof>, policy: &Policy) -> Proved {
+    let refused = Proved {
+        verdict: Verdict::Mismatch,
+        is_accepted: false,
+        platform: broken.claimed,
+        rewritten: None,
+        reasons: Vec::new(),
+    };
+    let message = broken.message;
+    let unproved = match proof {
+        Some(Proof::Match) => return mislabelled(promise, image, message, refused, policy),
+        Some(Proof::Mismatch(found)) => {
+            let files = wrong(Code::ElfMismatch, format!("{found}: the files are wrong, too"), policy);
+            return Proved { reasons: vec![wrong(Code::ConfigArchMismatch, message, policy), files], ..refused };
+        }
+        None => String::new(),
+        Some(Proof::Mixed(found)) => format!("; {found}"),
+        Some(Proof::NoExecutable) => "; there is no program in it that could prove the tag".to_owned(),
+        Some(Proof::Unverifiable(why)) => format!("; its files do not prove the tag: {why}"),
+    };
+    Proved { reasons: vec![wrong(Code::ConfigArchMismatch, message + &unproved, policy)], ..refused }
+}
+
+/// The label is wrong and the files are right.
+fn mislabelled(promise: &Promise, image: &Image, message: String, refused: Proved, policy: &Policy) -> Proved {
+    let witness = image.evidence.iter().flat_map(|evidence| &evidence.witnesses).next();
+    let found = witness.map(|witness| format!(", {} is {}", clean(&witness.path, 200), witness.machine.shown));
+    let message = format!("{message}{}: the label is wrong, the files are right", found.unwrap_or_default());
+    let note = |message| vec![Reason::note(Code::ConfigArchMismatch, None, message)];
+    match policy.on_mismatch {
+        OnMismatch::Hold => {
+            let reason = Reason::hold(Code::ConfigArchMismatch, None, message).remedy(REPAIR_LABEL);
+            Proved { reasons: vec![reason], ..refused }
+        }
+        OnMismatch::Skip => Proved { reasons: note(format!("{message}; left out as asked")), ..refused },
+        OnMismatch::TrustTag => Proved {
+            is_accepted: true,
+            platform: Some(trusted(promise, &image.claim)),
+            reasons: note(format!("{message}; published as the tag says, but clients may warn about the config")),
+            ..refused
+        },
+        OnMismatch::Rewrite => {
+            let platform = trusted(promise, &image.claim);
+            match rewrite(image, &platform) {
+                Ok(rewritten) => {
+                    let copy = rewritten.descriptor.digest.short();
+                    let message = format!(
+                        "{message}; a copy with the right label is published, {copy}, and signatures of the image do not carry over to it"
+                    );
+                    let (platform, rewritten) = (Some(platform), Some(rewritten));
+                    Proved { is_accepted: true, platform, rewritten, reasons: note(message), ..refused }
+                }
+                Err(why) => {
+                    let why = format!("the label cannot be repaired in a copy: {why}");
+                    let hold = Reason::hold(Code::NotRewritable, None, why).remedy(REPAIR_LABEL_ELSEWHERE);
+                    let reasons = note(message).into_iter().chain([hold]).collect();
+                    Proved { reasons, ..refused }
+                }
+            }
+        }
+    }
+}
+
+/// How an image's config stands to a promise.
+enum Label {
+    /// It agrees; this is what the index says.
+    As(Platform),
+    /// It needs less than promised, and so runs there too.
+    Lower(Platform),
+    Broken(Broken),
+}
+
+/// A promise that the image's config does not keep.
+struct Broken {
+    message: String,
+    /// What the config says, where it says enough.
+    claimed: Option<Platform>,
+}
+
+fn keep(promise: &Promise, claim: &Claim) -> Label {
+    let promised = &promise.platform;
+    let broken = |says: String, claimed| {
+        Label::Broken(Broken { message: format!("the tag promises {promised} but the image config {says}"), claimed })
+    };
+    let (os, architecture) = match (&claim.os, &claim.architecture) {
+        (Some(os), Some(architecture)) => (os, architecture),
+        (_, None) => return broken("names no architecture".to_owned(), None),
+        (None, _) => return broken("names no operating system".to_owned(), None),
+    };
+    let claimed = Platform::new(os, architecture, claim.variant.as_deref())
+        .on(claim.os_version.clone(), claim.os_features.clone());
+    let shown = clean(&claimed.to_string(), 60);
+    if !claimed.is_plain() {
+        return broken(format!("says {shown}, which is not the name of a platform"), None);
+    }
+    if os != promised.os() || architecture != promised.architecture() {
+        let meant = arch::meant_by(architecture).filter(|meant| meant.architecture() != architecture);
+        let hint = meant.map(|meant| format!(" (did its builder mean {meant}?)")).unwrap_or_default();
+        return broken(format!("says {shown}{hint}"), Some(claimed));
+    }
+    match (claimed.variant(), promised.variant()) {
+        (None, Some(variant)) if architecture == "arm" => Label::As(
+            Platform::new(os, architecture, Some(variant)).on(claim.os_version.clone(), claim.os_features.clone()),
+        ),
+        (_, None) => Label::As(claimed),
+        (claim, Some(limit)) => match (level(claim), level(Some(limit))) {
+            (Some(claim), Some(limit)) if claim == limit => Label::As(claimed),
+            (Some(claim), Some(limit)) if claim < limit && !promise.names_variant => Label::As(claimed),
+            (Some(claim), Some(limit)) if claim < limit => Label::Lower(claimed),
+            _ => broken(format!("says {shown}, which does not run there"), Some(claimed)),
+        },
+    }
+}
+
+/// The number of a variant, `7` of `v7`; the lowest for none.
+fn level(variant: Option<&str>) -> Option<u32> {
+    variant.map_or(Some(0), |variant| variant.strip_prefix('v')?.parse().ok())
+}
+
+fn trusted(promise: &Promise, claim: &Claim) -> Platform {
+    let platform = promise.platform.clone().on(claim.os_version.clone(), claim.os_features.clone());
+    let same_os = claim.os.as_deref() == Some(promise.platform.os());
+    if same_os && platform.is_plain() { platform } else { promise.platform.clone() }
+}
