@@ -41,6 +41,14 @@ pub fn first_cause(error: &dyn Error) -> String {
     clean(&first.to_string(), LONGEST_CAUSE)
 }
 
+/// `message` behind the name of what it is about, unless it has that name itself.
+pub fn about(name: Option<&str>, message: &str) -> String {
+    match name {
+        Some(name) if !message.contains(name) => format!("`{name}`: {message}"),
+        Some(_) | None => message.to_owned(),
+    }
+}
+
 /// Control characters, and the format characters that reorder, hide or join what stands near them.
 pub(super) fn is_unsafe(c: char) -> bool {
     c.is_control()
@@ -64,6 +72,13 @@ mod tests {
     fn long_text_is_cut_and_says_so() {
         assert_eq!(clean("abcdef", 3), "abc...");
         assert_eq!(clean("abc", 3), "abc");
+    }
+
+    #[test]
+    fn a_message_names_what_it_is_about_once() {
+        assert_eq!(about(Some("armhf-1"), "there is no such tag"), "`armhf-1`: there is no such tag");
+        assert_eq!(about(Some("armhf-1"), "`armhf-1` is not there"), "`armhf-1` is not there");
+        assert_eq!(about(None, "nothing is there"), "nothing is there");
     }
 
     #[test]
