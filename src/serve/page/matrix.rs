@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State as Shared};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -70,14 +71,15 @@ impl MatrixQuery {
 /// The page: one repository's versions and architectures
 #[utoipa::path(get, path = "/repository", tag = "page", params(MatrixQuery), responses(
     (status = 200, content_type = "text/html", body = String),
-    (status = 400, description = "This is no repository"),
+    (status = 400, content_type = "text/html", body = String, description = "This is no repository"),
     (status = 503, description = "No database"),
 ))]
 pub(super) async fn matrix(
     Shared(app): Shared<Arc<App>>,
-    Query(query): Query<MatrixQuery>,
+    query: Result<Query<MatrixQuery>, QueryRejection>,
 ) -> Result<Response, Failure> {
     let repository: Repository = query.repository.parse().map_err(Problem::bad)?;
+    let Query(query) = query?;
     let filter = query.filter();
     let after = Some(&query.after).filter(|text| !text.is_empty()).map(|text| text.parse::<Place>());
     let after = after.transpose().map_err(Problem::bad)?;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::Form;
+use axum::extract::rejection::{FormRejection, QueryRejection};
 use axum::extract::{Query, State as Shared};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
@@ -35,10 +36,14 @@ pub(super) struct TagQuery {
 /// The page: one tag, its images and its history
 #[utoipa::path(get, path = "/tag", tag = "page", params(TagQuery), responses(
     (status = 200, content_type = "text/html", body = String),
-    (status = 400, description = "This is no tag"),
+    (status = 400, content_type = "text/html", body = String, description = "This is no tag"),
     (status = 503, description = "No database"),
 ))]
-pub(super) async fn tag(Shared(app): Shared<Arc<App>>, Query(query): Query<TagQuery>) -> Result<Response, Failure> {
+pub(super) async fn tag(
+    Shared(app): Shared<Arc<App>>,
+    query: Result<Query<TagQuery>, QueryRejection>,
+) -> Result<Response, Failure> {
+    let Query(query) = query?;
     let repository: Repository = query.repository.parse().map_err(Problem::bad)?;
     let tag: Tag = query.tag.parse().map_err(Problem::bad)?;
     let notice = query.asked.unwrap_or_default().then_some(Notice::Asked);
@@ -65,9 +70,10 @@ pub(super) struct ReconcileForm {
 ))]
 pub(super) async fn reconcile(
     Shared(app): Shared<Arc<App>>,
-    Form(form): Form<ReconcileForm>,
+    form: Result<Form<ReconcileForm>, FormRejection>,
 ) -> Result<Response, Failure> {
     let target = Target::read(&app, &form.repository, &form.tag)?;
+    let Form(form) = form?;
     if let Err(refusal) = admin::authorize(&app, Some(&form.token)) {
         return page(&app, &target.repository, &target.tag, None, Some(Notice::Refused(refusal))).await;
     }

@@ -187,6 +187,23 @@ async fn a_name_that_is_said_to_be_ours_is_answered_and_its_page_may_change_thin
 }
 
 #[tokio::test]
+async fn a_page_that_cannot_be_shown_says_so_as_a_page() {
+    let service = collection().await;
+    for (method, path, status) in [
+        ("GET", "/repository", 400),
+        ("GET", "/repository?repository=Nowhere!", 400),
+        ("GET", "/tag?repository=a&repository=b&tag=c", 400),
+        ("GET", "/tag?repository=a", 400),
+        ("POST", "/reconcile", 415),
+    ] {
+        let answer = service.ask(method, path).send().await.expect("an answer");
+        assert_eq!(answer.status(), status, "{method} {path}");
+        assert_eq!(answer.headers()["content-type"], "text/html; charset=utf-8", "{method} {path}");
+        assert!(answer.text().await.expect("a body").contains("All repositories"), "{method} {path}");
+    }
+}
+
+#[tokio::test]
 async fn the_page_may_do_nothing_but_what_is_its_own() {
     let service = collection().await;
     for path in ["/", UBUNTU, NOBLE, "/repository?repository=nowhere", "/events"] {
