@@ -14,6 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::frame::{Failure, Page};
 use super::history::{self, ENTRIES};
 use super::words::{self, State};
+use crate::model::text::about;
 use crate::model::version::{ImageRow, Version};
 use crate::model::{Repository, Tag};
 use crate::serve::App;
@@ -72,8 +73,8 @@ pub(super) async fn reconcile(
     Shared(app): Shared<Arc<App>>,
     form: Result<Form<ReconcileForm>, FormRejection>,
 ) -> Result<Response, Failure> {
-    let target = Target::read(&app, &form.repository, &form.tag)?;
     let Form(form) = form?;
+    let target = Target::read(&app, &form.repository, &form.tag)?;
     if let Err(refusal) = admin::authorize(&app, Some(&form.token)) {
         return page(&app, &target.repository, &target.tag, None, Some(Notice::Refused(refusal))).await;
     }
@@ -177,7 +178,10 @@ fn standing(listed: &Listed) -> Markup {
                     p class="quiet" { (trouble.kind.as_str()) " since " (words::moment(trouble.since_ms)) }
                 }
             }
-            @if let Some(version) = version { (problems(version)) (images(version)) }
+            @if let Some(version) = version {
+                (problems(version, listed.trouble.as_ref().map_or("", |trouble| &trouble.reason)))
+                (images(version))
+            }
             @if let Some(found) = &listed.found {
                 p class="quiet" { "Looked at " (words::moment(found.checked_at_ms)) }
             }
@@ -185,13 +189,21 @@ fn standing(listed: &Listed) -> Markup {
     }
 }
 
-fn problems(version: &Version) -> Markup {
+/// What is wrong, and what can be done about it; what is `said` already is not said again.
+fn problems(version: &Version, said: &str) -> Markup {
     html! {
         @if !version.problems.is_empty() {
             ul class="problems" {
                 @for problem in &version.problems {
                     li {
-                        p { code { (words::text(&problem.code)) } " " (words::text(&problem.message)) }
+                        p {
+                            code { (words::text(&problem.code)) } " "
+                            @if !said.contains(&problem.message) {
+                                (words::text(&about(problem.tag.as_deref(), &problem.message)))
+                            } @else if let Some(tag) = &problem.tag {
+                                code { (words::text(tag)) }
+                            }
+                        }
                         @if let Some(remedy) = &problem.remedy { p class="remedy" { (words::text(remedy)) } }
                     }
                 }
