@@ -4,7 +4,7 @@ use std::io::BufRead as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anstream::ColorChoice;
+use anstream::{AutoStream, ColorChoice};
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{Args, ValueEnum};
 use secrecy::SecretString;
@@ -164,7 +164,7 @@ impl MessageArgs {
             Color::Never => ColorChoice::Never,
         };
         let is_colored = match color {
-            ColorChoice::Auto => AutoColor::of_stderr(),
+            ColorChoice::Auto => AutoStream::choice(&std::io::stderr()) != ColorChoice::Never,
             choice => choice == ColorChoice::Always,
         };
         let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
@@ -173,14 +173,6 @@ impl MessageArgs {
             Output::Text => log.with_ansi(is_colored).compact().without_time().try_init(),
         };
         Console::new(color, self.quiet, self.verbose > 0 || self.log_format == Output::Json)
-    }
-}
-
-struct AutoColor;
-
-impl AutoColor {
-    fn of_stderr() -> bool {
-        anstream::AutoStream::choice(&std::io::stderr()) != ColorChoice::Never
     }
 }
 

@@ -32,6 +32,15 @@ pub fn with_causes(error: &dyn Error) -> String {
     texts.join(": ")
 }
 
+/// What an error began with, fit to be shown: for errors whose other causes only say where they passed.
+pub fn first_cause(error: &dyn Error) -> String {
+    let mut first = error;
+    while let Some(cause) = first.source() {
+        first = cause;
+    }
+    clean(&first.to_string(), LONGEST_CAUSE)
+}
+
 /// Control characters, and the format characters that reorder, hide or join what stands near them.
 pub(super) fn is_unsafe(c: char) -> bool {
     c.is_control()
@@ -69,5 +78,6 @@ mod tests {
         let refused = failed("connection\u{1b} refused", None);
         let error = failed("not read", Some(failed("not read", Some(refused))));
         assert_eq!(with_causes(&error), "not read: connection refused");
+        assert_eq!(first_cause(&error), "connection refused");
     }
 }

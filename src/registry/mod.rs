@@ -22,6 +22,7 @@ mod patience;
 mod put;
 mod receive;
 mod referrers;
+mod scope;
 mod send;
 mod token;
 mod url;
@@ -245,7 +246,7 @@ impl Registry {
     pub async fn resolve(&self, repository: &Repository, reference: &str) -> Result<Option<Digest>, RegistryError> {
         let mut call = self.manifest_call(Method::HEAD, repository, reference);
         call.fresh = true;
-        let answer = self.wire.send(&self.requests, &call).await?;
+        let answer = self.wire.send(&call).await?;
         if !matches!(answer.status, StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED) {
             let Some(answer) = confirmed(&call, answer)? else {
                 return Ok(None);
@@ -290,19 +291,25 @@ impl Registry {
         Ok(Some(Ok(answer.body)))
     }
 
-    fn manifest_call<'a>(&self, method: Method, repository: &'a Repository, reference: &str) -> Call<'a> {
+    fn manifest_call<'a>(&'a self, method: Method, repository: &'a Repository, reference: &str) -> Call<'a> {
         let mut call = self.call(method, repository, &format!("manifests/{reference}"), LARGEST_MANIFEST);
         call.accept = ACCEPT_MANIFESTS;
         call
     }
 
-    fn call<'a>(&self, method: Method, repository: &'a Repository, below: &str, limit_bytes: u64) -> Call<'a> {
+    fn call<'a>(&'a self, method: Method, repository: &'a Repository, below: &str, limit_bytes: u64) -> Call<'a> {
+        self.call_at(method, repository.path(), &format!("{}/{below}", repository.path()), limit_bytes)
+    }
+
+    /// A request about the repository `path`, which is empty for the list of all.
+    fn call_at<'a>(&'a self, method: Method, path: &'a str, below: &str, limit_bytes: u64) -> Call<'a> {
         Call {
             method,
-            url: self.wire.url(&format!("{}/{below}", repository.path())),
+            url: self.wire.url(below),
             accept: "",
             body: None,
-            path: repository.path(),
+            sent: &self.requests,
+            path,
             limit_bytes,
             follow: Follow::SameOrigin,
             fresh: false,
@@ -314,7 +321,7 @@ impl Registry {
 
     /// Sends a request for something that may be missing.
     async fn found(&self, call: &Call<'_>) -> Result<Option<Answer>, RegistryError> {
-        confirmed(call, self.wire.send(&self.requests, call).await?)
+        confirmed(call, self.wire.send(call).await?)
     }
 }
 

@@ -8,7 +8,7 @@ use reqwest::header::LOCATION;
 use reqwest::{Method, StatusCode};
 
 use super::error::RegistryError;
-use super::send::{Answer, Call, Follow, is_immutable};
+use super::send::{Answer, Call, Follow};
 use super::url::same_origin;
 use super::wire::read_refusal;
 use super::{Registry, announced_digest, confirmed, error};
@@ -111,7 +111,7 @@ impl Registry {
     async fn has_blob(&self, repository: &Repository, digest: &Digest) -> Result<bool, RegistryError> {
         let mut call = self.call(Method::HEAD, repository, &format!("blobs/{digest}"), LARGEST_RECEIPT);
         call.follow = Follow::Nowhere;
-        match self.wire.send(&self.requests, &call).await {
+        match self.wire.send(&call).await {
             Ok(answer) => Ok(confirmed(&call, answer)?.is_some()),
             // Who points to where a blob is stored has it.
             Err(RegistryError::RedirectRefused { .. }) => Ok(true),
@@ -123,7 +123,7 @@ impl Registry {
         let mut call = self.call(Method::POST, repository, "blobs/uploads/", LARGEST_RECEIPT);
         call.follow = Follow::Nowhere;
         call.gate = Some(&self.gate);
-        let answer = self.wire.send(&self.requests, &call).await?;
+        let answer = self.wire.send(&call).await?;
         if answer.status != StatusCode::ACCEPTED {
             return Err(unexpected(&call, &answer, "202"));
         }
@@ -137,7 +137,7 @@ impl Registry {
         call.method = Method::PUT;
         call.url = url;
         call.body = Some((bytes.clone(), "application/octet-stream"));
-        let answer = self.wire.send(&self.requests, &call).await?;
+        let answer = self.wire.send(&call).await?;
         match (answer.status, announced_digest(&answer.headers)) {
             (StatusCode::CREATED, Some(found)) if found != *digest => {
                 Err(RegistryError::DigestMismatch { request: call.line(), expected: digest.to_string(), found })
@@ -184,7 +184,7 @@ impl Registry {
         call.accept = "";
         call.body = Some((stored.bytes.clone(), stored.media_type));
         call.gate = Some(&self.gate);
-        let answer = self.wire.send(&self.requests, &call).await?;
+        let answer = self.wire.send(&call).await?;
         let (request, refusal) = (call.line(), read_refusal(&answer));
         if answer.status == StatusCode::CREATED {
             return match announced_digest(&answer.headers) {
@@ -194,7 +194,7 @@ impl Registry {
                 _ => Ok(()),
             };
         }
-        if is_immutable(&refusal) {
+        if refusal.is_immutable() {
             return Err(RegistryError::Immutable { request, refusal });
         }
         Err(match (answer.status.as_u16(), refusal.code.as_str()) {

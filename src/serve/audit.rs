@@ -7,10 +7,10 @@
 use std::collections::BTreeSet;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use futures_util::StreamExt as _;
 use serde_json::json;
-use std::time::SystemTime;
 
 use super::App;
 use super::notify::Notice;

@@ -30,6 +30,7 @@ mod secrets;
 mod serve_catalog;
 mod serve_intake;
 mod serve_intake_life;
+mod serve_intake_slow;
 mod serve_manager;
 mod serve_notify;
 mod serve_story;

@@ -42,7 +42,8 @@ impl Browser {
     pub async fn start() -> Browser {
         let seat = SEATS.acquire().await.expect("it is never closed");
         let profile = TempDir::new().expect("a temporary directory");
-        let driver = Cli::program("chromedriver", ["--port=0"]).spawn();
+        // Whatever they keep for a while goes with the profile.
+        let driver = Cli::program("chromedriver", ["--port=0"]).env("TMPDIR", profile.path()).spawn();
         let says = "started successfully on port ";
         driver.wait_for(says).await;
         let port = eventually("the port is told", async || {
