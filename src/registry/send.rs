@@ -150,7 +150,8 @@ impl Wire {
         let span = tracing::debug_span!("request", method = %call.method, url = %super::error::shown(&call.url));
         let budget = Budget::new(self.settings.deadline);
         let attempt = || self.once(call, &budget);
-        self.repeat(&budget, |error| call.may_repeat(error), attempt).instrument(span).await
+        // Many are under way at once within what one job awaits: on the stack they would be too much.
+        Box::pin(self.repeat(&budget, |error| call.may_repeat(error), attempt).instrument(span)).await
     }
 
     /// Does `attempt` until it succeeds, fails for good, or has used up its tries or its time.
