@@ -96,9 +96,13 @@ impl<'a> Files<'a> {
             match self.get(layer, whole) {
                 None => {}
                 Some(Node::Symlink(target)) => return Ok(Said::Link(linked(parts, folders.len(), target))),
-                Some(Node::Hardlink(target)) => {
+                Some(Node::Hardlink(origin)) => {
                     count_link(links, whole)?;
-                    return self.said(&split(target), index, links);
+                    // A symbolic link with two names leads on from where it is found.
+                    if let Some(Node::Symlink(target)) = self.get(layer, origin) {
+                        return Ok(Said::Link(linked(parts, folders.len(), target)));
+                    }
+                    return self.said(&split(origin), index, links);
                 }
                 Some(node) => return Ok(Said::Node(node, index, whole.clone())),
             }
