@@ -98,10 +98,6 @@ impl<'a> Files<'a> {
                 Some(Node::Symlink(target)) => return Ok(Said::Link(linked(parts, folders.len(), target))),
                 Some(Node::Hardlink(origin)) => {
                     count_link(links, whole)?;
-                    // A symbolic link with two names leads on from where it is found.
-                    if let Some(Node::Symlink(target)) = self.get(layer, origin) {
-                        return Ok(Said::Link(linked(parts, folders.len(), target)));
-                    }
                     return self.said(&split(origin), index, links);
                 }
                 Some(node) => return Ok(Said::Node(node, index, whole.clone())),
@@ -126,7 +122,15 @@ impl<'a> Files<'a> {
         Ok(Said::Nothing)
     }
 
+    /// What a layer has under a name. A symbolic link with two names is one under both, and leads on
+    /// from where it was found.
     fn get(&self, layer: &'a Summary, name: &str) -> Option<&'a Node> {
+        let node = self.entry(layer, name)?;
+        let Node::Hardlink(origin) = node else { return Some(node) };
+        self.entry(layer, origin).filter(|origin| matches!(origin, Node::Symlink(_))).or(Some(node))
+    }
+
+    fn entry(&self, layer: &'a Summary, name: &str) -> Option<&'a Node> {
         if !self.is_windows {
             return layer.nodes.get(name);
         }
