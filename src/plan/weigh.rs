@@ -186,7 +186,8 @@ fn weigh_one<'a>(
             weighed(None, Some(promise.platform.clone()), Verdict::Unreadable)
         }
         Found::Image(image) => {
-            let Proved { verdict, is_accepted, platform, rewritten, reasons: found } = prove(promise, image, policy);
+            let Proved { verdict, is_accepted, platform, rewritten, reasons: found } =
+                prove(promise, "the tag", image, policy);
             reasons.extend(found.into_iter().map(|reason| Reason { tag: Some(arch_tag.tag.clone()), ..reason }));
             let mut weighed = weighed(Some(image), platform.clone(), verdict);
             weighed.is_accepted = is_accepted;

@@ -73,8 +73,8 @@ async fn the_program_that_an_image_starts_says_what_the_image_runs_on() {
     let image = Pushed::new(&["/bin/sh"]).await;
     let image = image.files(&[("lib64/ld-linux-x86-64.so.2", &loader()), ("bin/sh", &shell())]);
     assert_eq!(image.proof("linux/amd64").await, Proof::Match);
-    let Proof::Mismatch(why) = image.proof("linux/arm64").await else { panic!("it is no arm64") };
-    assert_eq!(why, "/bin/sh is ELF 64-bit x86-64; the tag promises linux/arm64");
+    let Proof::Mismatch(misfit) = image.proof("linux/arm64").await else { panic!("it is no arm64") };
+    assert_eq!(misfit.told("the tag"), "/bin/sh is ELF 64-bit x86-64; the tag promises linux/arm64");
 }
 
 /// Bytes that do not compress.
