@@ -238,8 +238,8 @@ fn json(reference: &Reference, result: &Result<Verified, RegistryError>, request
 
 fn line<'a>(reference: &'a Reference, verified: &'a Verified, image: &'a (Candidate, Proved)) -> VerifiedLine<'a> {
     let (candidate, proved) = image;
-    let bytes_read = match &candidate.found {
-        Found::Image(image) => image.evidence.as_ref().map(|_| image.bytes_read),
+    let effort = match &candidate.found {
+        Found::Image(image) => image.effort(),
         Found::Missing | Found::Unfit(_) => None,
     };
     let image = ImageLine {
@@ -249,7 +249,7 @@ fn line<'a>(reference: &'a Reference, verified: &'a Verified, image: &'a (Candid
         platform: proved.platform.as_ref().map(|platform| clean(&platform.to_string(), 60)),
         verdict: proved.verdict.as_str(),
         rewritten: None,
-        bytes_read,
+        effort,
     };
     VerifiedLine { image, reasons: proved.reasons.iter().map(report::reason_line).collect() }
 }
