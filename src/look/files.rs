@@ -231,6 +231,10 @@ impl Reading<'_> {
 
     /// Reads a layer, and small ones below it along with it; gives a reason where one is unfit.
     async fn read(&mut self, first: usize, names: Vec<String>) -> Result<Option<(String, bool)>, RegistryError> {
+        let _turn = self.facts.turn(&self.layers[first].descriptor.digest).await;
+        if self.recall(first).await {
+            return Ok(None); // another image has it, too, and was faster
+        }
         let mut batch = vec![first];
         let mut bytes = self.layers[first].descriptor.size;
         for index in first + 1..self.layers.len() {

@@ -127,7 +127,7 @@ async fn a_shared_layer_is_read_once_ever() {
     image = image.files(&[("etc/motd", b"hello")]);
     image.config.push(b' ');
     let second = image.examine(&facts).await.expect("the registry answers");
-    assert_eq!(second.bytes_read, image.layers[1].size, "only the new layer is read");
+    assert_eq!(second.effort.bytes_read, image.layers[1].size, "only the new layer is read");
     assert_eq!(second.evidence, first.evidence);
 }
 
@@ -256,7 +256,7 @@ async fn a_layer_that_drips_is_given_up_in_time_and_asked_for_again_another_day(
     let examined = examine_within(soon, &client, &repository, &image.config, &image.layers, &facts).await;
     let examined = examined.expect("the registry answers");
     assert_eq!(examined.evidence.gap.as_deref(), Some("its layers could not be read within 900ms"));
-    assert!((1..100).contains(&examined.bytes_read), "{} bytes came", examined.bytes_read);
+    assert!((1..100).contains(&examined.effort.bytes_read), "{} bytes came", examined.effort.bytes_read);
     image.registry.behave();
     assert_eq!(image.examine(&facts).await.expect("the registry answers").evidence.gap, None);
 }
