@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::Exit;
 use super::console::{DIM, GREEN, RED, YELLOW};
+use crate::model::image::Effort;
 use crate::model::text::{clean, with_causes};
 use crate::model::{Digest, Job, Platform};
 use crate::plan::{Code, Reason, Rewritten, Verdict, Weighed};
@@ -189,9 +190,9 @@ pub(super) struct ImageLine<'a> {
     /// The copy with a repaired label that takes its place in the index.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) rewritten: Option<&'a Digest>,
-    /// What reading its files cost; absent where they were not asked.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) bytes_read: Option<u64>,
+    /// What it cost to look into its files; absent where they were not asked.
+    #[serde(flatten)]
+    pub(super) effort: Option<Effort>,
 }
 
 /// A reason, as programs see it.
@@ -288,7 +289,7 @@ fn image_line(image: &Weighed) -> ImageLine<'_> {
         platform: image.platform.as_ref().map(|platform| clean(&platform.to_string(), 60)),
         verdict: image.verdict.as_str(),
         rewritten: image.rewritten.as_ref(),
-        bytes_read: image.bytes_read,
+        effort: image.effort,
     }
 }
 

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use clap::Args;
 use serde::Serialize;
 
+use super::cache;
 use super::console::{Console, GREEN, RED};
 use super::policy::{DoubtArgs, Verify};
 use super::report::{self, ImageLine, ReasonLine};
@@ -34,6 +35,10 @@ pub(super) struct VerifyArgs {
     /// What an image is checked by
     #[arg(long, value_enum, default_value_t = Verify::Entrypoint)]
     verify: Verify,
+
+    /// Remember nothing about digests between runs, and believe nothing remembered
+    #[arg(long)]
+    no_cache: bool,
 
     #[command(flatten)]
     doubts: DoubtArgs,
@@ -115,7 +120,8 @@ pub(super) fn run(args: VerifyArgs) -> Result<Exit, Refused> {
         let arch_tag = reference.tag.as_ref().and_then(|tag| pattern.read(tag, &words));
         let word = arch_tag.as_ref().map(|arch_tag| arch_tag.word.clone());
         let meaning = arch_tag.map(|arch_tag| arch_tag.meaning);
-        let lookout = Lookout::new(reference.repository.clone(), pattern, words, Scope::of(&policy));
+        let facts = cache::facts(&reference.repository, !args.no_cache);
+        let lookout = Lookout::new(reference.repository.clone(), pattern, words, Scope::of(&policy)).remembering(facts);
         console.doing(&reference.text, Some("reading the image"));
         let found = runtime.block_on(lookout.images(&registry, reference.asked()));
         console.doing(&reference.text, None);
@@ -236,8 +242,8 @@ fn json(reference: &Reference, result: &Result<Verified, RegistryError>, request
 
 fn line<'a>(reference: &'a Reference, verified: &'a Verified, image: &'a (Candidate, Proved)) -> VerifiedLine<'a> {
     let (candidate, proved) = image;
-    let bytes_read = match &candidate.found {
-        Found::Image(image) => image.evidence.as_ref().map(|_| image.bytes_read),
+    let effort = match &candidate.found {
+        Found::Image(image) => image.effort(),
         Found::Missing | Found::Unfit(_) => None,
     };
     let image = ImageLine {
@@ -247,7 +253,7 @@ fn line<'a>(reference: &'a Reference, verified: &'a Verified, image: &'a (Candid
         platform: proved.platform.as_ref().map(|platform| clean(&platform.to_string(), 60)),
         verdict: proved.verdict.as_str(),
         rewritten: None,
-        bytes_read,
+        effort,
     };
     VerifiedLine { image, reasons: proved.reasons.iter().map(report::reason_line).collect() }
 }

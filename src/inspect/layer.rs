@@ -31,6 +31,7 @@ struct Builder {
 }
 
 struct Coming {
+    /// Empty once it is taken.
     name: String,
     is_executable: bool,
     probe: Probe,
@@ -132,7 +133,7 @@ impl Builder {
         let Some(file) = self.file.as_mut().filter(|file| !file.is_known) else { return };
         let Some(nature) = file.probe.nature() else { return };
         file.is_known = true;
-        let (name, node) = (file.name.clone(), Node::File(file.is_executable, nature.clone()));
+        let (name, node) = (std::mem::take(&mut file.name), Node::File(file.is_executable, nature.clone()));
         self.put(name, node);
     }
 }

@@ -18,6 +18,10 @@ const MOST_PIECES: usize = 8;
 /// The longest first line of a script that Linux reads.
 const LONGEST_SHEBANG: usize = 256;
 
+/// How everything begins that can be started: ELF, scripts, and programs for Windows.
+const MAGIC: [&[u8]; 3] = [b"\x7fELF", b"#!", b"MZ"];
+const LONGEST_MAGIC: usize = 4;
+
 /// What a file is, as far as starting it goes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Nature {
@@ -171,6 +175,10 @@ impl Probe {
 
     /// Takes the next bytes of the file, of which there are no more than its size.
     pub fn feed(&mut self, mut bytes: &[u8]) {
+        // Of most files the first bytes say enough, and nothing needs to be kept.
+        if self.seen.at == 0 && bytes.len() >= LONGEST_MAGIC && !MAGIC.iter().any(|magic| bytes.starts_with(magic)) {
+            self.nature = Some(Nature::Data);
+        }
         // The head by itself, so that pieces behind it are asked for before they go by.
         while self.nature.is_none() && !bytes.is_empty() {
             let until_head = HEAD_BYTES.saturating_sub(self.seen.head.len());

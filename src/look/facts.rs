@@ -7,10 +7,11 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use tokio::sync::OwnedMutexGuard;
 
 use crate::model::Digest;
 
@@ -19,8 +20,8 @@ use crate::model::Digest;
 const MOST_BYTES: usize = 16 * 1024 * 1024;
 /// What one fact costs beside its own bytes.
 const OVERHEAD_BYTES: usize = 200;
-/// The largest fact that is remembered; larger ones are rare.
-const LARGEST_FACT: usize = 1024 * 1024;
+/// The largest fact that is remembered: what a layer of some 300,000 files holds.
+const LARGEST_FACT: usize = 2 * 1024 * 1024;
 /// How many characters of a hash stand before a fact that is kept.
 const SEAL: usize = 16;
 
@@ -41,7 +42,11 @@ pub trait Keeper: fmt::Debug + Send + Sync {
 pub struct Facts {
     memory: Arc<Mutex<Memory>>,
     keeper: Option<Arc<dyn Keeper>>,
+    turns: Arc<Mutex<HashMap<Digest, Weak<Turn>>>>,
 }
+
+/// Whose turn it is to find out about a digest.
+type Turn = tokio::sync::Mutex<()>;
 
 #[derive(Debug, Default)]
 struct Memory {
@@ -52,7 +57,7 @@ struct Memory {
 impl Facts {
     /// Facts that outlive the process where `keeper` keeps them.
     pub fn kept_by(keeper: Arc<dyn Keeper>) -> Facts {
-        Facts { memory: Arc::default(), keeper: Some(keeper) }
+        Facts { keeper: Some(keeper), ..Facts::default() }
     }
 
     /// What is known about `digest`, if anything is.
@@ -75,6 +80,22 @@ impl Facts {
             keeper.learn(kind, digest, sealed(kind, digest, &fact));
         }
         self.memory().insert(kind, digest, fact);
+    }
+
+    /// Waits until nobody else finds out about `digest`, and keeps others waiting for as long as what
+    /// is returned is held: what is found out then is known to them.
+    pub async fn turn(&self, digest: &Digest) -> OwnedMutexGuard<()> {
+        let turn = {
+            let mut turns = self.turns.lock().expect("no panic happens while it is held");
+            turns.retain(|_, turn| turn.strong_count() > 0);
+            let known = turns.get(digest).and_then(Weak::upgrade);
+            known.unwrap_or_else(|| {
+                let turn = Arc::default();
+                turns.insert(digest.clone(), Arc::downgrade(&turn));
+                turn
+            })
+        };
+        turn.lock_owned().await
     }
 
     fn memory(&self) -> std::sync::MutexGuard<'_, Memory> {

@@ -8,7 +8,7 @@ mod index;
 mod layer;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,6 +17,7 @@ use tokio::sync::Semaphore;
 
 use super::facts::Facts;
 use crate::inspect::{Answer, Index, Limits, Start, Summary, Toc, examine as weigh, read_start};
+use crate::model::image::Effort;
 use crate::model::{Descriptor, Digest, Evidence, Repository};
 use crate::registry::{Registry, RegistryError};
 use layer::{Goal, read_layer};
@@ -42,8 +43,8 @@ const EVIDENCE: &str = "evidence-1";
 pub struct Examined {
     /// What was found.
     pub evidence: Evidence,
-    /// The compressed bytes that came from the registry.
-    pub bytes_read: u64,
+    /// What it took.
+    pub effort: Effort,
 }
 
 /// Examines the image with this config and these layers, the lowest first.
@@ -79,7 +80,7 @@ pub async fn examine_within(
 ) -> Result<Examined, RegistryError> {
     let image = key(&Digest::of(config), layers);
     if let Some(evidence) = recall(facts, &image).await {
-        return Ok(Examined { evidence, bytes_read: 0 });
+        return Ok(Examined { evidence, effort: Effort::default() });
     }
     let Some(start) = read_start(config) else {
         return Ok(with_gap("its config does not say what it starts"));
@@ -99,14 +100,14 @@ pub async fn examine_within(
     let Ok(answer) = answer else {
         // Another day may be faster, so this is not remembered.
         let gap = format!("its layers could not be read within {}", humantime::format_duration(longest));
-        return Ok(Examined { bytes_read: bytes_read.into_inner(), ..with_gap(&gap) });
+        return Ok(Examined { effort: reading.effort(), ..with_gap(&gap) });
     };
     let (evidence, is_lasting) = answer?;
     if is_lasting {
         let fact = serde_json::to_vec(&evidence).expect("strings and numbers always serialize");
         facts.learn(EVIDENCE, &image, Bytes::from(fact));
     }
-    Ok(Examined { evidence, bytes_read: bytes_read.into_inner() })
+    Ok(Examined { evidence, effort: reading.effort() })
 }
 
 /// What the image with this config and these layers is known to prove.
@@ -125,7 +126,7 @@ fn key(config: &Digest, layers: &[Descriptor]) -> Digest {
 }
 
 fn with_gap(gap: &str) -> Examined {
-    Examined { evidence: Evidence { gap: Some(gap.to_owned()), ..Evidence::default() }, bytes_read: 0 }
+    Examined { evidence: Evidence { gap: Some(gap.to_owned()), ..Evidence::default() }, ..Examined::default() }
 }
 
 /// What became of one layer.
@@ -144,12 +145,14 @@ struct Layer<'a> {
     /// How single files of it can be asked for, as long as that works.
     index: Option<Index>,
     toc: Option<Toc>,
+    /// Whether the registry was asked for any of it.
+    is_read: bool,
 }
 
 impl<'a> Layer<'a> {
     fn new(descriptor: &'a Descriptor) -> Layer<'a> {
         let index = Index::of(descriptor).filter(|_| descriptor.size > ALONG_BYTES);
-        Layer { descriptor, summary: None, index, toc: None }
+        Layer { descriptor, summary: None, index, toc: None, is_read: false }
     }
 }
 
@@ -203,6 +206,7 @@ impl Reading<'_> {
             index::Reader { registry: self.registry, repository: self.repository, bytes_read: self.bytes_read };
         let layer = &mut self.layers[layer];
         let Some(index) = &layer.index else { return Ok(false) };
+        layer.is_read = true;
         if layer.toc.is_none() {
             layer.toc = reader.toc(layer.descriptor, index, limits).await?;
             if let (Some(toc), None) = (&layer.toc, &layer.summary) {
@@ -227,6 +231,10 @@ impl Reading<'_> {
 
     /// Reads a layer, and small ones below it along with it; gives a reason where one is unfit.
     async fn read(&mut self, first: usize, names: Vec<String>) -> Result<Option<(String, bool)>, RegistryError> {
+        let _turn = self.facts.turn(&self.layers[first].descriptor.digest).await;
+        if self.recall(first).await {
+            return Ok(None); // another image has it, too, and was faster
+        }
         let mut batch = vec![first];
         let mut bytes = self.layers[first].descriptor.size;
         for index in first + 1..self.layers.len() {
@@ -254,6 +262,7 @@ impl Reading<'_> {
         for (index, (read, left)) in batch.into_iter().zip(results) {
             self.spend(limits, left);
             let layer = &mut self.layers[index];
+            layer.is_read = true;
             let short = layer.descriptor.digest.short();
             match read {
                 Read::Summary(summary) => {
@@ -272,6 +281,16 @@ impl Reading<'_> {
             }
         }
         Ok(None)
+    }
+
+    /// What it took by now.
+    fn effort(&self) -> Effort {
+        let known = |layer: &&Layer<'_>| layer.summary.is_some() && !layer.is_read;
+        Effort {
+            bytes_read: self.bytes_read.load(Ordering::Relaxed),
+            layers_read: self.layers.iter().filter(|layer| layer.is_read).count(),
+            layers_known: self.layers.iter().filter(known).count(),
+        }
     }
 
     fn limits(&self) -> Limits {

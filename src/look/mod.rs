@@ -22,7 +22,7 @@ pub use files::{Examined, examine, examine_within};
 use read::Round;
 pub use single::Candidate;
 
-use crate::model::image::Content;
+use crate::model::image::{Content, Effort};
 use crate::model::{
     ArchChoice, ArchTag, Descriptor, Digest, Found, Index, Job, Last, Meaning, Observation, Pattern, Promise,
     Published, Repository, Seen, Tag, Unfit, Words,
@@ -472,7 +472,7 @@ fn unfit_manifest(error: RegistryError) -> Result<Unfit, RegistryError> {
 /// What is remembered of a look: not what it cost.
 fn for_next_time(mut found: Found) -> Found {
     if let Found::Image(image) = &mut found {
-        image.bytes_read = 0;
+        image.effort = Effort::default();
     }
     found
 }

@@ -8,6 +8,7 @@ use futures_util::future::try_join_all;
 
 use super::read::Round;
 use super::{Examined, Lookout, files};
+use crate::model::image::Effort;
 use crate::model::{Descriptor, Digest, Evidence, Found, Image, Original, Promise};
 use crate::plan;
 use crate::registry::{Registry, RegistryError, read_layers};
@@ -44,7 +45,7 @@ impl Lookout {
             Ok(layers) => files::known(&self.facts, &opened.config.digest, layers).await,
             Err(why) => Some(Evidence { gap: Some(why.clone()), ..Evidence::default() }),
         };
-        let (mut bytes_read, mut config) = (0, None);
+        let (mut effort, mut config) = (Effort::default(), None);
         let claim = match &layers {
             Ok(layers) if self.scope.evidence && evidence.is_none() => {
                 let (claim, bytes) = match self.config(round, &opened.config).await? {
@@ -52,7 +53,7 @@ impl Lookout {
                     Err(unfit) => return Ok(Found::Unfit(unfit)),
                 };
                 let examined = self.examine(round.registry, &opened, &bytes, layers).await?;
-                (evidence, bytes_read, config) = (Some(examined.evidence), examined.bytes_read, Some(bytes));
+                (evidence, effort, config) = (Some(examined.evidence), examined.effort, Some(bytes));
                 claim
             }
             _ => match self.claim(round, &opened.config).await? {
@@ -70,11 +71,11 @@ impl Lookout {
             }
         }
         let Opened { manifest, has_foreign_layers, attestations, .. } = opened;
-        let image = Image { manifest, claim, attestations, has_foreign_layers, evidence, bytes_read, original };
+        let image = Image { manifest, claim, attestations, has_foreign_layers, evidence, effort, original };
         Ok(Found::Image(Box::new(image)))
     }
 
-    /// What the image's files prove, and how many bytes of its layers were read to find out.
+    /// What the image's files prove, and what it took to find out.
     async fn examine(
         &self,
         registry: &Registry,
@@ -83,8 +84,14 @@ impl Lookout {
         layers: &[Descriptor],
     ) -> Result<Examined, RegistryError> {
         let examined = files::examine(registry, &self.repository, config, layers, &self.facts).await?;
-        let (image, bytes_read) = (opened.manifest.digest.short(), examined.bytes_read);
-        tracing::info!(bytes_read, "Read {bytes_read} bytes of layers to find what {image} starts");
+        let (image, Effort { bytes_read, layers_read, layers_known }) =
+            (opened.manifest.digest.short(), examined.effort);
+        tracing::info!(
+            bytes_read,
+            layers_read,
+            layers_known,
+            "Found what {image} starts: read {layers_read} of its layers, {bytes_read} bytes, and knew {layers_known}"
+        );
         Ok(examined)
     }
 

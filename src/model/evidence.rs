@@ -64,14 +64,70 @@ pub struct Machine {
 pub enum Proof {
     /// They keep it.
     Match,
-    /// They do not, in words: which file, what it is, what was promised.
-    Mismatch(String),
-    /// The program that is started keeps it, and others that are needed do not, in words.
-    Mixed(String),
+    /// They do not: the program that is started is another machine's.
+    Mismatch(Misfit),
+    /// The program that is started keeps it, and one that is needed to start it does not.
+    Mixed(Misfit),
+    /// The program that is started keeps it, and what is needed to start it is not there, in words.
+    Lacking(String),
     /// There is no program in the image.
     NoExecutable,
     /// Nobody can say, and why.
     Unverifiable(String),
+}
+
+/// A program that does not keep a promise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Misfit {
+    /// What the image starts, where that keeps the promise and this is only needed for it.
+    pub fitting: Option<String>,
+    /// The program.
+    pub program: Witness,
+    /// What of the promise it does not keep.
+    pub wrong: Wrong,
+}
+
+/// What of a promise a program does not keep.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wrong {
+    /// It is for another machine than this.
+    Machine(Platform),
+    /// Floating-point numbers travel in the other way than on arm of this level.
+    Float {
+        /// The level, as the number of OCI's variant.
+        level: u32,
+    },
+    /// It needs a higher level than is promised to be enough.
+    Level {
+        /// What it needs.
+        needed: u32,
+        /// What is promised.
+        enough: u32,
+    },
+}
+
+impl Misfit {
+    /// Says which program it is, what it runs on, and what `promiser` promises:
+    /// `/bin/busybox is ELF 32-bit ARM, EABI5 soft-float; the tag promises hard-float (arm/v7)`.
+    pub fn told(&self, promiser: &str) -> String {
+        let Witness { path, role, machine } = &self.program;
+        let which = match (&self.fitting, role) {
+            (None, _) => path.clone(),
+            (Some(fitting), Role::Loader) => format!("{fitting} fits, but {path}, which loads it,"),
+            (Some(fitting), _) => format!("{fitting} fits, but {path}, which starts it,"),
+        };
+        let promised = match &self.wrong {
+            Wrong::Machine(promised) => format!("{promiser} promises {}", in_words(promised)),
+            Wrong::Float { level } => {
+                let float = if is_hard_float(*level) { "hard-float" } else { "soft-float" };
+                format!("{promiser} promises {float} (arm/v{level})")
+            }
+            Wrong::Level { needed, enough } => {
+                format!("it needs v{needed}, and {promiser} promises that v{enough} is enough")
+            }
+        };
+        format!("{which} is {}; {promised}", machine.shown)
+    }
 }
 
 impl Evidence {
@@ -87,43 +143,37 @@ impl Evidence {
             return Proof::NoExecutable;
         };
         if let Some(wrong) = first.machine.contradiction(promised) {
-            return Proof::Mismatch(format!("{} is {}; {wrong}", first.path, first.machine.shown));
+            return Proof::Mismatch(Misfit { fitting: None, program: first.clone(), wrong });
         }
         for other in others {
             if let Some(wrong) = other.machine.contradiction(promised) {
-                let why = match other.role {
-                    Role::Loader => "which loads it",
-                    _ => "which starts it",
-                };
-                let (path, shown) = (&other.path, &other.machine.shown);
-                return Proof::Mixed(format!("{} fits, but {path}, {why}, is {shown}; {wrong}", first.path));
+                return Proof::Mixed(Misfit { fitting: Some(first.path.clone()), program: other.clone(), wrong });
             }
         }
-        match &self.lacks {
-            Some(lacks) => Proof::Mixed(lacks.clone()),
-            None => Proof::Match,
-        }
+        self.lacks.clone().map_or(Proof::Match, Proof::Lacking)
     }
 }
 
 impl Machine {
-    /// What of `promised` this is not, if anything: `the tag promises hard-float (arm/v7)`.
-    fn contradiction(&self, promised: &Platform) -> Option<String> {
+    /// What of `promised` this is not, if anything.
+    fn contradiction(&self, promised: &Platform) -> Option<Wrong> {
         let is_same = self.os == promised.os() && self.architecture.as_deref() == Some(promised.architecture());
         if !is_same {
-            return Some(format!("the tag promises {}", in_words(promised)));
+            return Some(Wrong::Machine(promised.clone()));
         }
-        let (family, level) = (promised.architecture(), level(promised)?);
-        // On arm the tag names the float ABI: soft up to v5 (Debian's armel), hard from v6 on
-        // (Raspbian, Alpine's armhf, Debian's armhf).
-        let wants_hard_float = level >= 6;
-        if family == "arm" && self.hard_float.is_some_and(|is_hard| is_hard != wants_hard_float) {
-            let float = if wants_hard_float { "hard-float" } else { "soft-float" };
-            return Some(format!("the tag promises {float} ({family}/v{level})"));
+        let level = level(promised)?;
+        if promised.architecture() == "arm" && self.hard_float.is_some_and(|is_hard| is_hard != is_hard_float(level)) {
+            return Some(Wrong::Float { level });
         }
         let needed = self.level.filter(|needed| *needed > level)?;
-        Some(format!("it needs v{needed}, and the tag promises that v{level} is enough"))
+        Some(Wrong::Level { needed, enough: level })
     }
+}
+
+/// On arm the level names the float ABI, too: soft up to v5 (Debian's armel), hard from v6 on
+/// (Raspbian, Alpine's armhf, Debian's armhf).
+fn is_hard_float(level: u32) -> bool {
+    level >= 6
 }
 
 /// The level that is promised, of those architectures that have levels. Old builders' arm without a
@@ -183,8 +233,9 @@ mod tests {
     fn told(evidence: &Evidence, platform: &str) -> String {
         match evidence.judge(&platform.parse().expect("a platform")) {
             Proof::Match => "match".to_owned(),
-            Proof::Mismatch(why) => format!("mismatch: {why}"),
-            Proof::Mixed(why) => format!("mixed: {why}"),
+            Proof::Mismatch(misfit) => format!("mismatch: {}", misfit.told("the tag")),
+            Proof::Mixed(misfit) => format!("mixed: {}", misfit.told("the tag")),
+            Proof::Lacking(what) => format!("lacking: {what}"),
             Proof::NoExecutable => "no executable".to_owned(),
             Proof::Unverifiable(why) => format!("unverifiable: {why}"),
         }
@@ -248,7 +299,7 @@ mod tests {
         );
         assert!(told(&mixed, "linux/amd64").starts_with("mismatch"), "what is started decides");
         let lacking = Evidence { lacks: Some("it lacks".to_owned()), ..evidence(&[(Role::EntryPoint, &arm64)]) };
-        assert_eq!(told(&lacking, "linux/arm64"), "mixed: it lacks");
+        assert_eq!(told(&lacking, "linux/arm64"), "lacking: it lacks");
     }
 
     #[test]

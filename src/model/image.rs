@@ -47,11 +47,29 @@ pub struct Image {
     pub has_foreign_layers: bool,
     /// What its files prove; none where they were not asked.
     pub evidence: Option<Evidence>,
-    /// How many bytes of layers were read for that, this time.
-    pub bytes_read: u64,
+    /// What it cost to find out, this time.
+    pub effort: Effort,
     /// What a copy with another label is made of; kept only where one may be wanted, since it is
     /// the largest part of all.
     pub original: Option<Arc<Original>>,
+}
+
+impl Image {
+    /// What it cost to look into its files; none where they were not asked.
+    pub fn effort(&self) -> Option<Effort> {
+        self.evidence.as_ref().map(|_| self.effort)
+    }
+}
+
+/// What it cost to find out what an image's files prove. All is zero where that was known before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Effort {
+    /// The compressed bytes of layers that came from the registry.
+    pub bytes_read: u64,
+    /// Of how many layers anything was read.
+    pub layers_read: usize,
+    /// How many others were needed, and known from before: layers are shared between images.
+    pub layers_known: usize,
 }
 
 /// An image's own documents, byte for byte.

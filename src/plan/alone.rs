@@ -63,11 +63,9 @@ pub fn prove_alone(found: &Found, promiser: &Promiser, policy: &Policy) -> Prove
         let remedy = "say what it should run on by `--platform`";
         return without(Verdict::Unverifiable, Reason::hold(Code::Unverifiable, None, message).remedy(remedy));
     };
-    let mut proved = prove(&promise, image, policy);
+    let mut proved = prove(&promise, promiser.as_str(), image, policy);
     for reason in &mut proved.reasons {
-        // Sentences about images are about their tags; here somebody else may have promised it.
-        reason.message = reason.message.replace("the tag promises", &format!("{} promises", promiser.as_str()));
-        // What can be done about them is a matter of publishing.
+        // What can be done about it is a matter of publishing.
         reason.remedy = None;
     }
     proved

@@ -32,20 +32,20 @@ pub struct Proved {
     pub reasons: Vec<Reason>,
 }
 
-/// Weighs `image` against what is promised of it.
-pub fn prove(promise: &Promise, image: &Image, policy: &Policy) -> Proved {
+/// Weighs `image` against what is promised of it; `promiser` says by whom, in words.
+pub fn prove(promise: &Promise, promiser: &str, image: &Image, policy: &Policy) -> Proved {
     let label = keep(promise, &image.claim);
     let proof = (policy.verify == Verify::Entrypoint).then(|| judge(promise, &label, image));
     let mut proved = match label {
-        Label::Broken(broken) => contradicted(promise, image, broken, proof, policy),
-        Label::As(platform) => agreed(platform, proof, policy),
+        Label::Broken(broken) => contradicted(promise, promiser, image, broken, proof, policy),
+        Label::As(platform) => agreed(promiser, platform, proof, policy),
         Label::Lower(platform) => {
             let message = format!(
-                "the tag promises {}, the image needs only {platform} and is published as that",
+                "{promiser} promises {}, the image needs only {platform} and is published as that",
                 promise.platform
             );
             let note = Reason::note(Code::LowerVariant, None, message);
-            let mut proved = agreed(platform, proof, policy);
+            let mut proved = agreed(promiser, platform, proof, policy);
             if proved.is_accepted {
                 proved.reasons.insert(0, note);
             }
@@ -81,18 +81,17 @@ fn judge(promise: &Promise, label: &Label, image: &Image) -> Proof {
 }
 
 /// The config keeps the promise; what do the files say?
-fn agreed(platform: Platform, proof: Option<Proof>, policy: &Policy) -> Proved {
+fn agreed(promiser: &str, platform: Platform, proof: Option<Proof>, policy: &Policy) -> Proved {
     let doubts = &policy.doubts;
     let (verdict, is_accepted, reason) = match proof {
         None | Some(Proof::Match) => (Verdict::Verified, true, None),
-        Some(Proof::Mismatch(found)) => {
+        Some(Proof::Mismatch(misfit)) => {
+            let found = misfit.told(promiser);
             let message = format!("{found}; the image config says {platform}, so the files are wrong");
             (Verdict::Mismatch, false, Some(wrong(Code::ElfMismatch, message, policy)))
         }
-        Some(Proof::Mixed(found)) => {
-            let (is_accepted, reason) = doubt(Code::ElfMixed, found, doubts.mixed, "--on-mixed");
-            (Verdict::Mismatch, is_accepted, Some(reason))
-        }
+        Some(Proof::Mixed(misfit)) => mixed(misfit.told(promiser), policy),
+        Some(Proof::Lacking(what)) => mixed(what, policy),
         Some(Proof::Unverifiable(why)) => {
             let message = format!("nobody can say what its files run on: {why}");
             let (is_accepted, reason) = doubt(Code::Unverifiable, message, doubts.unverifiable, "--on-unverifiable");
@@ -107,6 +106,12 @@ fn agreed(platform: Platform, proof: Option<Proof>, policy: &Policy) -> Proved {
     };
     let reasons = reason.into_iter().collect();
     Proved { verdict, is_accepted, platform: Some(platform), rewritten: None, reasons }
+}
+
+/// What is started is right, and cannot be started.
+fn mixed(message: String, policy: &Policy) -> (Verdict, bool, Option<Reason>) {
+    let (is_accepted, reason) = doubt(Code::ElfMixed, message, policy.doubts.mixed, "--on-mixed");
+    (Verdict::Mismatch, is_accepted, Some(reason))
 }
 
 fn doubt(code: Code, message: String, choice: OnDoubt, option: &str) -> (bool, Reason) {
@@ -129,7 +134,14 @@ fn wrong(code: Code, message: String, policy: &Policy) -> Reason {
 }
 
 /// The config does not keep the promise; do the files?
-fn contradicted(promise: &Promise, image: &Image, broken: Broken, proof: Option<Proof>, policy: &Policy) -> Proved {
+fn contradicted(
+    promise: &Promise,
+    promiser: &str,
+    image: &Image,
+    broken: Broken,
+    proof: Option<Proof>,
+    policy: &Policy,
+) -> Proved {
     let refused = Proved {
         verdict: Verdict::Mismatch,
         is_accepted: false,
@@ -137,17 +149,19 @@ fn contradicted(promise: &Promise, image: &Image, broken: Broken, proof: Option<
         rewritten: None,
         reasons: Vec::new(),
     };
-    let message = broken.message;
+    let message = format!("{promiser} promises {} but the image config {}", promise.platform, broken.says);
     let unproved = match proof {
         Some(Proof::Match) => return mislabelled(promise, image, message, refused, policy),
-        Some(Proof::Mismatch(found)) => {
+        Some(Proof::Mismatch(misfit)) => {
+            let found = misfit.told(promiser);
             let files = wrong(Code::ElfMismatch, format!("{found}: the files are wrong, too"), policy);
             return Proved { reasons: vec![wrong(Code::ConfigArchMismatch, message, policy), files], ..refused };
         }
         None => String::new(),
-        Some(Proof::Mixed(found)) => format!("; {found}"),
-        Some(Proof::NoExecutable) => "; there is no program in it that could prove the tag".to_owned(),
-        Some(Proof::Unverifiable(why)) => format!("; its files do not prove the tag: {why}"),
+        Some(Proof::Mixed(misfit)) => format!("; {}", misfit.told(promiser)),
+        Some(Proof::Lacking(what)) => format!("; {what}"),
+        Some(Proof::NoExecutable) => "; there is no program in it that could prove the config wrong".to_owned(),
+        Some(Proof::Unverifiable(why)) => format!("; its files do not prove the config wrong: {why}"),
     };
     Proved { reasons: vec![wrong(Code::ConfigArchMismatch, message + &unproved, policy)], ..refused }
 }
@@ -203,16 +217,15 @@ enum Label {
 
 /// A promise that the image's config does not keep.
 struct Broken {
-    message: String,
+    /// What the config does, in words: `says linux/amd64`.
+    says: String,
     /// What the config says, where it says enough.
     claimed: Option<Platform>,
 }
 
 fn keep(promise: &Promise, claim: &Claim) -> Label {
     let promised = &promise.platform;
-    let broken = |says: String, claimed| {
-        Label::Broken(Broken { message: format!("the tag promises {promised} but the image config {says}"), claimed })
-    };
+    let broken = |says, claimed| Label::Broken(Broken { says, claimed });
     let (os, architecture) = match (&claim.os, &claim.architecture) {
         (Some(os), Some(architecture)) => (os, architecture),
         (_, None) => return broken("names no architecture".to_owned(), None),

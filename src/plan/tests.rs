@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::model::evidence::Role;
-use crate::model::image::{Child, Content};
+use crate::model::image::{Child, Content, Effort};
 use crate::model::index::{DOCKER_MANIFEST, OCI_MANIFEST};
 use crate::model::{
     ArchChoice, Claim, Descriptor, Dialect, Digest, Evidence, Found, Image, Machine, Observation, Pattern, Unfit,
@@ -38,7 +38,7 @@ fn image_like(tag: &str, platform: &str, content: &str) -> Observation {
         attestations: Vec::new(),
         has_foreign_layers: false,
         evidence: None,
-        bytes_read: 0,
+        effort: Effort::default(),
         original: None,
     };
     found(tag, Found::Image(Box::new(image)))

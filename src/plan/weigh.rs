@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::prove::{PUSH_RIGHT, Proved, prove};
 use super::rewrite::Rewritten;
 use super::{Code, Policy, Reason};
+use crate::model::image::Effort;
 use crate::model::index::DOCKER_MANIFEST;
 use crate::model::text::clean;
 use crate::model::{ArchChoice, Digest, Entry, Found, Image, Job, Meaning, Observation, Platform, Promise, Tag};
@@ -31,8 +32,8 @@ pub struct Weighed {
     pub is_accepted: bool,
     /// The copy with a repaired label that takes its place in the index.
     pub rewritten: Option<Digest>,
-    /// How many bytes of its layers were read to find out; none where its files were not asked.
-    pub bytes_read: Option<u64>,
+    /// What it cost to look into its files; none where they were not asked.
+    pub effort: Option<Effort>,
 }
 
 impl Weighed {
@@ -173,7 +174,7 @@ fn weigh_one<'a>(
         verdict,
         is_accepted: false,
         rewritten: None,
-        bytes_read: image.and_then(|image| image.evidence.as_ref().map(|_| image.bytes_read)),
+        effort: image.and_then(Image::effort),
     };
     let Some(promise) = promised(observation) else {
         reasons.push(Reason::ambiguous_word(&arch_tag.tag, &arch_tag.word));
@@ -186,7 +187,8 @@ fn weigh_one<'a>(
             weighed(None, Some(promise.platform.clone()), Verdict::Unreadable)
         }
         Found::Image(image) => {
-            let Proved { verdict, is_accepted, platform, rewritten, reasons: found } = prove(promise, image, policy);
+            let Proved { verdict, is_accepted, platform, rewritten, reasons: found } =
+                prove(promise, "the tag", image, policy);
             reasons.extend(found.into_iter().map(|reason| Reason { tag: Some(arch_tag.tag.clone()), ..reason }));
             let mut weighed = weighed(Some(image), platform.clone(), verdict);
             weighed.is_accepted = is_accepted;

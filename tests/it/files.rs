@@ -73,8 +73,8 @@ async fn the_program_that_an_image_starts_says_what_the_image_runs_on() {
     let image = Pushed::new(&["/bin/sh"]).await;
     let image = image.files(&[("lib64/ld-linux-x86-64.so.2", &loader()), ("bin/sh", &shell())]);
     assert_eq!(image.proof("linux/amd64").await, Proof::Match);
-    let Proof::Mismatch(why) = image.proof("linux/arm64").await else { panic!("it is no arm64") };
-    assert_eq!(why, "/bin/sh is ELF 64-bit x86-64; the tag promises linux/arm64");
+    let Proof::Mismatch(misfit) = image.proof("linux/arm64").await else { panic!("it is no arm64") };
+    assert_eq!(misfit.told("the tag"), "/bin/sh is ELF 64-bit x86-64; the tag promises linux/arm64");
 }
 
 /// Bytes that do not compress.
@@ -95,7 +95,7 @@ async fn layers_below_the_answer_are_not_asked_for() {
     let image = image.files(&[("app/sh", &shell()), ("lib64/ld-linux-x86-64.so.2", &loader())]);
     let examined = image.examine(&Facts::default()).await.expect("the registry answers");
     assert_eq!(examined.evidence.gap, None);
-    assert_eq!(examined.bytes_read, image.layers[1].size);
+    assert_eq!(examined.effort.bytes_read, image.layers[1].size);
     assert_eq!(image.registry.count(Kind::Blob), 1);
 }
 
@@ -107,13 +107,13 @@ async fn a_download_ends_where_the_answer_is() {
     let facts = Facts::default();
     let examined = image.examine(&facts).await.expect("the registry answers");
     assert_eq!(examined.evidence.witnesses.len(), 2);
-    assert!(examined.bytes_read < 8 << 20, "{} bytes were read", examined.bytes_read);
+    assert!(examined.effort.bytes_read < 8 << 20, "{} bytes were read", examined.effort.bytes_read);
 
     let mut again = image;
     again.config = again.config.to_vec();
     again.config.push(b' ');
     let examined = again.examine(&facts).await.expect("the registry answers");
-    assert_eq!((examined.evidence.witnesses.len(), examined.bytes_read), (2, 0), "what was read is remembered");
+    assert_eq!((examined.evidence.witnesses.len(), examined.effort.bytes_read), (2, 0), "what was read is remembered");
 }
 
 #[tokio::test]
@@ -122,13 +122,29 @@ async fn a_shared_layer_is_read_once_ever() {
     let mut image = image.files(&[("bin/sh", &shell()), ("lib64/ld-linux-x86-64.so.2", &loader())]);
     let facts = Facts::default();
     let first = image.examine(&facts).await.expect("the registry answers");
-    assert_eq!(first.bytes_read, image.layers[0].size);
-    assert_eq!(image.examine(&facts).await.expect("the registry answers").bytes_read, 0, "the image is known");
+    assert_eq!(first.effort.bytes_read, image.layers[0].size);
+    assert_eq!(image.examine(&facts).await.expect("the registry answers").effort.bytes_read, 0, "the image is known");
     image = image.files(&[("etc/motd", b"hello")]);
     image.config.push(b' ');
     let second = image.examine(&facts).await.expect("the registry answers");
-    assert_eq!(second.bytes_read, image.layers[1].size, "only the new layer is read");
+    assert_eq!(second.effort.bytes_read, image.layers[1].size, "only the new layer is read");
     assert_eq!(second.evidence, first.evidence);
+}
+
+#[tokio::test]
+async fn a_layer_that_several_images_wait_for_is_read_once() {
+    let image = Pushed::new(&["sh"]).await;
+    let mut image = image.files(&[("bin/sh", &shell()), ("lib64/ld-linux-x86-64.so.2", &loader())]);
+    image.registry.set_delay(Duration::from_millis(50));
+    let facts = Facts::default();
+    let first = image.config.clone();
+    image.config.push(b' ');
+    let (client, repository) = image.client();
+    let examine = |config| examine(&client, &repository, config, &image.layers, &facts);
+    let (first, second) = tokio::join!(examine(&first), examine(&image.config));
+    let efforts = [first, second].map(|examined| examined.expect("the registry answers").effort);
+    assert_eq!(efforts.map(|effort| (effort.layers_read, effort.layers_known)), [(1, 0), (0, 1)]);
+    assert_eq!(image.registry.count(Kind::Blob), 1);
 }
 
 #[tokio::test]
@@ -138,12 +154,12 @@ async fn a_part_of_a_layer_that_does_not_answer_is_read_to_its_end() {
         &[("bin/sh", &shell()), ("lib64/ld-linux-x86-64.so.2", &loader()), ("rest", &rest), ("sbin/init", &shell())];
     let facts = Facts::default();
     let mut image = Pushed::new(&["/bin/sh"]).await.files(files);
-    let part = image.examine(&facts).await.expect("the registry answers").bytes_read;
+    let part = image.examine(&facts).await.expect("the registry answers").effort.bytes_read;
     assert!(part < image.layers[0].size);
     for (entry_point, bytes_read) in [("/sbin/init", image.layers[0].size), ("/bin/init", 0)] {
         image.config = json!({ "os": "linux", "config": { "Entrypoint": [entry_point] } }).to_string().into_bytes();
         let examined = image.examine(&facts).await.expect("the registry answers");
-        assert_eq!(examined.bytes_read, bytes_read, "{entry_point}");
+        assert_eq!(examined.effort.bytes_read, bytes_read, "{entry_point}");
     }
 }
 
@@ -159,7 +175,7 @@ async fn a_broken_connection_is_taken_up_where_it_broke() {
         assert_eq!((examined.evidence.gap, examined.evidence.witnesses.len()), (None, 2));
         let size = image.layers[0].size;
         let expected = if is_without_ranges { size + size / 2 } else { size };
-        assert_eq!(examined.bytes_read, expected);
+        assert_eq!(examined.effort.bytes_read, expected);
         let ranges: Vec<_> = image.registry.requests().iter().map(|request| request.header("range")).collect();
         assert_eq!(ranges, [None, Some(format!("bytes={}-{}", size / 2, size - 1))]);
     }
@@ -240,7 +256,7 @@ async fn a_layer_that_drips_is_given_up_in_time_and_asked_for_again_another_day(
     let examined = examine_within(soon, &client, &repository, &image.config, &image.layers, &facts).await;
     let examined = examined.expect("the registry answers");
     assert_eq!(examined.evidence.gap.as_deref(), Some("its layers could not be read within 900ms"));
-    assert!((1..100).contains(&examined.bytes_read), "{} bytes came", examined.bytes_read);
+    assert!((1..100).contains(&examined.effort.bytes_read), "{} bytes came", examined.effort.bytes_read);
     image.registry.behave();
     assert_eq!(image.examine(&facts).await.expect("the registry answers").evidence.gap, None);
 }

@@ -97,7 +97,7 @@ async fn single_files_are_asked_for_where_a_layer_has_an_index() {
     for (layer, requests) in [(stargz(&files), 4), (chunked(&files), 3)] {
         let (image, examined) = examine(layer, |_| {}).await;
         assert_eq!(image.registry.count(Kind::Blob), requests, "the footer and the table, and a piece of each file");
-        assert!(examined.bytes_read < 250_000, "{} bytes were read", examined.bytes_read);
+        assert!(examined.effort.bytes_read < 250_000, "{} bytes were read", examined.effort.bytes_read);
     }
 }
 
@@ -112,7 +112,7 @@ async fn an_index_that_cannot_be_trusted_or_had_is_done_without() {
             image.registry.set_options(|options| options.is_without_ranges = true);
         })
         .await;
-        assert!(examined.bytes_read >= image.layers[0].size, "the registry gives no parts");
+        assert!(examined.effort.bytes_read >= image.layers[0].size, "the registry gives no parts");
 
         let mut lying = make(&files);
         let wrong = json!(sha256(b"another table"));
@@ -122,11 +122,11 @@ async fn an_index_that_cannot_be_trusted_or_had_is_done_without() {
             }
         }
         let (image, examined) = examine(lying, |_| {}).await;
-        assert!(examined.bytes_read >= image.layers[0].size, "the table is another one");
+        assert!(examined.effort.bytes_read >= image.layers[0].size, "the table is another one");
 
         let mut layer = make(&files);
         layer.annotations = json!({ "containerd.io/snapshot/stargz/toc.digest": "sha256:0" });
         let (image, examined) = examine(layer, |_| {}).await;
-        assert_eq!(examined.bytes_read, image.layers[0].size, "there is no digest to check it by");
+        assert_eq!(examined.effort.bytes_read, image.layers[0].size, "there is no digest to check it by");
     }
 }

@@ -1,7 +1,10 @@
 //! What an image's files prove of it, from the publisher's side: real programs in real layers.
 
+use tempfile::TempDir;
+
 use crate::support::{
-    FakeRegistry, Image, Layer, NINE, RealRegistry, Service, busybox, debian, onetag, publish, starting_busybox,
+    FakeRegistry, Image, Kind, Layer, NINE, RealRegistry, Service, busybox, debian, image, onetag, publish,
+    starting_busybox,
 };
 
 const ENTRYPOINT: [&str; 2] = ["--verify", "entrypoint"];
@@ -183,7 +186,7 @@ async fn files_are_read_once_and_not_at_all_where_nobody_asks() {
     let registry = with_amd64().await;
     publish(&registry, &[]).await.expect_pushed();
     let layers = || {
-        let gets = registry.requests_of(crate::support::Kind::Blob);
+        let gets = registry.requests_of(Kind::Blob);
         gets.iter().filter(|request| request.method == "GET").count()
     };
     assert_eq!(layers(), 1, "the config alone");
@@ -191,7 +194,48 @@ async fn files_are_read_once_and_not_at_all_where_nobody_asks() {
     let told = publish(&registry, &["--verify", "entrypoint", "-v"]).await;
     assert_eq!((told.ran.code, layers()), (0, 2));
     let bytes = told.json["images"][0]["bytes_read"].as_u64().expect("a number");
-    assert!(bytes > 0 && told.ran.stderr.contains("bytes"), "{}", told.ran.stderr);
+    assert!(
+        told.ran.stderr.contains(&format!("read 1 of its layers, {bytes} bytes, and knew 0")),
+        "{}",
+        told.ran.stderr
+    );
+}
+
+#[tokio::test]
+async fn a_shared_base_is_read_once_ever() {
+    let (registry, cache) = (FakeRegistry::start().await, TempDir::new().expect("a folder"));
+    let base = Layer::new().debian_loader("arm64").gzipped();
+    for version in ["bionic", "focal", "xenial"] {
+        let top = Layer::new().debian("arm64", "bin/dash").file("etc/version", version).gzipped();
+        registry.push(&format!("ubuntu:arm64-{version}"), &arm64(vec![base.clone(), top], &["/bin/dash"]));
+    }
+    let name = image::sha256(&base);
+    let reads = || registry.requests_of(Kind::Blob).iter().filter(|request| request.path.ends_with(&name)).count();
+    let repository = registry.repository("ubuntu");
+    let run = async |arguments: &[&str]| {
+        let fixed = ["--output", "json", "--verify", "entrypoint"];
+        let run = onetag(arguments.iter().chain(&fixed).copied()).env("ONETAG_CACHE_DIR", cache.path()).run();
+        run.await.expect(0).json()
+    };
+    let layers = |told: serde_json::Value| {
+        let image = &told["images"][0];
+        ["layers_read", "layers_known"].map(|key| image[key].as_u64().unwrap_or_else(|| panic!("{key}: {told:#}")))
+    };
+    assert_eq!(layers(run(&["publish", "-r", &repository, "-t", "bionic"]).await), [2, 0]);
+    assert_eq!(layers(run(&["publish", "-r", &repository, "-t", "focal"]).await), [1, 1]);
+    assert_eq!(layers(run(&["publish", "-r", &repository, "-t", "focal"]).await), [0, 0], "the image is known");
+    assert_eq!(layers(run(&["verify", &format!("{repository}:arm64-xenial")]).await), [1, 1]);
+    run(&["audit", "-r", &repository]).await;
+    assert_eq!(reads(), 1);
+
+    let rule = format!(
+        "[[repository]]\nregistry = \"{}\"\nname = \"ubuntu\"\nverify = \"entrypoint\"\nquiet = \"0s\"\npoll = \"1s\"\n",
+        registry.host()
+    );
+    let service = Service::start(&registry.host(), &rule).await;
+    crate::support::eventually("the service publishes, too", async || registry.digest("ubuntu:xenial")).await;
+    service.idle().await;
+    assert_eq!(reads(), 2, "the service has a memory of its own");
 }
 
 #[tokio::test]

@@ -96,9 +96,9 @@ impl<'a> Files<'a> {
             match self.get(layer, whole) {
                 None => {}
                 Some(Node::Symlink(target)) => return Ok(Said::Link(linked(parts, folders.len(), target))),
-                Some(Node::Hardlink(target)) => {
+                Some(Node::Hardlink(origin)) => {
                     count_link(links, whole)?;
-                    return self.said(&split(target), index, links);
+                    return self.said(&split(origin), index, links);
                 }
                 Some(node) => return Ok(Said::Node(node, index, whole.clone())),
             }
@@ -122,7 +122,15 @@ impl<'a> Files<'a> {
         Ok(Said::Nothing)
     }
 
+    /// What a layer has under a name. A symbolic link with two names is one under both, and leads on
+    /// from where it was found.
     fn get(&self, layer: &'a Summary, name: &str) -> Option<&'a Node> {
+        let node = self.entry(layer, name)?;
+        let Node::Hardlink(origin) = node else { return Some(node) };
+        self.entry(layer, origin).filter(|origin| matches!(origin, Node::Symlink(_))).or(Some(node))
+    }
+
+    fn entry(&self, layer: &'a Summary, name: &str) -> Option<&'a Node> {
         if !self.is_windows {
             return layer.nodes.get(name);
         }

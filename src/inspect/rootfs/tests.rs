@@ -116,6 +116,16 @@ fn a_program_is_found_through_links_of_every_kind() {
 }
 
 #[test]
+fn a_link_with_two_names_leads_on_from_the_one_that_was_asked_for() {
+    let layer = Built::new().link("usr/bin/app", "../app").hardlink("opt/bin/app", "usr/bin/app");
+    let layer = layer.program("usr/app", "amd64").program("opt/app", "arm64");
+    let layer = layer.link("lib", "usr/lib").hardlink("lib64", "lib").program("usr/lib/run", "s390x");
+    assert_eq!(found(&start(&["/lib64/run"]), std::slice::from_ref(&layer)), "/usr/lib/run s390x");
+    assert_eq!(found(&start(&["/usr/bin/app"]), std::slice::from_ref(&layer)), "/usr/app amd64");
+    assert_eq!(found(&start(&["/opt/bin/app"]), &[layer]), "/opt/app arm64");
+}
+
+#[test]
 fn links_that_lead_in_circles_are_given_up() {
     let layer = Built::new().link("a", "b").link("b", "/a").link("c", "c/c").hardlink("d", "e").hardlink("e", "d");
     let told = found(&start(&["/a"]), &[layer]);

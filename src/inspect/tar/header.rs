@@ -44,12 +44,9 @@ impl Header<'_> {
     pub(super) fn read(block: &[u8; BLOCK]) -> Result<Header<'_>, Flaw> {
         let wrong = |what: &str| Flaw::new(format!("its archive has a header with {what}"));
         let told = number(&block[148..156]).ok_or_else(|| wrong("no checksum"))?;
-        // The checksum counts its own field as blanks; old writers took bytes for signed numbers.
-        let sums = block.iter().enumerate().fold((0u64, 0i64), |(sum, signed), (at, byte)| {
-            let byte = if (148..156).contains(&at) { b' ' } else { *byte };
-            (sum + u64::from(byte), signed + i64::from(byte.cast_signed()))
-        });
-        if told != sums.0 && i64::try_from(told) != Ok(sums.1) {
+        // Old writers took bytes for signed numbers.
+        let is_it = |sum: i32| u64::try_from(sum) == Ok(told);
+        if !is_it(checksum(block, i32::from)) && !is_it(checksum(block, |byte| byte.cast_signed().into())) {
             return Err(wrong("a wrong checksum"));
         }
         let kind = match block[156] {
@@ -87,6 +84,12 @@ impl Header<'_> {
     pub(super) fn link(&self) -> &[u8] {
         text(&self.block[157..257])
     }
+}
+
+/// The sum of a header's bytes, its own field counted as blanks.
+fn checksum(block: &[u8; BLOCK], number: impl Fn(u8) -> i32) -> i32 {
+    let sum = |bytes: &[u8]| bytes.iter().map(|byte| number(*byte)).sum::<i32>();
+    sum(block) - sum(&block[148..156]) + sum(b"        ")
 }
 
 fn text(field: &[u8]) -> &[u8] {

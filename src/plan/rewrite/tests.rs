@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::model::image::Effort;
 use crate::model::index::OCI_MANIFEST;
 use crate::model::{Claim, Original};
 
@@ -34,7 +35,7 @@ fn image(manifest: &str, config: &str) -> Image {
         attestations: Vec::new(),
         has_foreign_layers: false,
         evidence: None,
-        bytes_read: 0,
+        effort: Effort::default(),
         original: Some(Arc::new(original)),
     }
 }
