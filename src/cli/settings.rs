@@ -8,6 +8,9 @@ use anstream::{AutoStream, ColorChoice};
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{Args, ValueEnum};
 use secrecy::SecretString;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::Refused;
 use super::config::{self, Loaded, World};
@@ -155,9 +158,8 @@ impl MessageArgs {
     }
 
     fn start_at(&self, levels: [&str; 3]) -> Console {
-        use tracing_subscriber::EnvFilter;
         let level = if self.quiet { "error" } else { levels[usize::from(self.verbose).min(2)] };
-        let filter = EnvFilter::builder().parse_lossy(level);
+        let filter: Targets = level.parse().expect("levels are well formed");
         let color = match self.color {
             Color::Auto => ColorChoice::Auto,
             Color::Always => ColorChoice::Always,
@@ -167,10 +169,11 @@ impl MessageArgs {
             ColorChoice::Auto => AutoStream::choice(&std::io::stderr()) != ColorChoice::Never,
             choice => choice == ColorChoice::Always,
         };
-        let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+        let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+        let registry = tracing_subscriber::registry().with(filter);
         let _ = match self.log_format {
-            Output::Json => log.json().try_init(),
-            Output::Text => log.with_ansi(is_colored).compact().without_time().try_init(),
+            Output::Json => registry.with(log.json()).try_init(),
+            Output::Text => registry.with(log.with_ansi(is_colored).compact().without_time()).try_init(),
         };
         Console::new(color, self.quiet, self.verbose > 0 || self.log_format == Output::Json)
     }
