@@ -99,7 +99,8 @@ fn failure(line: &RequestLine, error: reqwest::Error) -> RegistryError {
         return RegistryError::Unreachable { request, cause: "the connection timed out".to_owned() };
     }
     if is_about_trust(&error) {
-        return RegistryError::Tls { request, cause: causes.last().cloned().unwrap_or_default() };
+        let cause = causes.last().map_or_else(String::new, |cause| crate::model::text::clean(cause, 300));
+        return RegistryError::Tls { request, cause };
     }
     let cause = causes.last().cloned().unwrap_or_else(|| error.to_string());
     let cause = if error.is_timeout() { "connecting timed out".to_owned() } else { cause };
