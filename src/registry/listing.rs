@@ -58,6 +58,7 @@ impl Registry {
             follow: Follow::SameOrigin,
             fresh: false,
             gate: None,
+            until: None,
             range: None,
             is_streamed: false,
         };

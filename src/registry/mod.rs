@@ -43,6 +43,7 @@ use credentials::Keychain;
 pub use error::{Kind, Refusal, RegistryError, RequestLine};
 pub use gate::{Gate, Permission};
 pub use pace::{Observed, Observer, Rate, Shared, Together};
+pub use put::Decided;
 use send::{Answer, Call, Follow, Wire};
 pub use url::is_public;
 use wire::{ACCEPT_MANIFESTS, has_errors, read_refusal};
@@ -312,6 +313,7 @@ impl Registry {
             follow: Follow::SameOrigin,
             fresh: false,
             gate: None,
+            until: None,
             range: None,
             is_streamed: false,
         }
@@ -336,12 +338,12 @@ fn confirmed(call: &Call<'_>, answer: Answer) -> Result<Option<Answer>, Registry
     match answer.status {
         StatusCode::OK => Ok(Some(answer)),
         StatusCode::PARTIAL_CONTENT if call.range.is_some() => Ok(Some(answer)),
-        StatusCode::NOT_FOUND => {
-            let refusal = read_refusal(&answer);
         StatusCode::NOT_FOUND if call.follow == Follow::SameOrigin && !speaks_as_registry(call, &answer) => {
             let found = "status 404 with a text of its own".to_owned();
             Err(RegistryError::NotARegistry { request: request(), found })
         }
+        StatusCode::NOT_FOUND => {
+            let refusal = read_refusal(&answer);
             match refusal.code.as_str() {
                 "UNAUTHORIZED" | "DENIED" => {
                     let repository = call.path.to_owned();
@@ -367,8 +369,6 @@ fn confirmed(call: &Call<'_>, answer: Answer) -> Result<Option<Answer>, Registry
     }
 }
 
-fn announced_digest(headers: &HeaderMap) -> Option<Digest> {
-    headers.get("docker-content-digest")?.to_str().ok()?.parse().ok()
 /// Whether a refusal may be a registry's: it says nothing, or it says it as the specification has it
 /// (distribution-spec 1.1, "Error Codes"). The list of repositories is outside of that.
 fn speaks_as_registry(call: &Call<'_>, answer: &Answer) -> bool {
@@ -389,6 +389,8 @@ fn is_of_type(answer: &Answer, media_type: &str) -> bool {
     content_type(&answer.headers).is_some_and(|found| found.to_ascii_lowercase().starts_with(media_type))
 }
 
+fn announced_digest(headers: &HeaderMap) -> Option<Digest> {
+    headers.get("docker-content-digest")?.to_str().ok()?.parse().ok()
 }
 
 fn content_type(headers: &HeaderMap) -> Option<String> {
