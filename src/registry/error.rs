@@ -126,6 +126,12 @@ pub enum RegistryError {
         /// Why not.
         why: String,
     },
+    /// It would have changed something, and what it was decided on is too long ago.
+    #[error("{request} was not sent: it was decided on too long ago")]
+    Late {
+        /// The request.
+        request: RequestLine,
+    },
     /// The registry says that we ask too much.
     #[error("{request} was put off again and again ({refusal})")]
     RateLimited {
@@ -271,7 +277,7 @@ impl RegistryError {
             Self::Unreachable { .. } => "unreachable",
             Self::Tls { .. } => "tls",
             Self::TimedOut { .. } => "timed-out",
-            Self::NotSent { .. } => "not-sent",
+            Self::NotSent { .. } | Self::Late { .. } => "not-sent",
             Self::NoCatalog { .. } => "no-catalog",
             Self::RateLimited { .. } => "rate-limited",
             Self::Failed { .. } | Self::StorageRefused { .. } => "registry-failed",
@@ -314,6 +320,7 @@ impl RegistryError {
             Self::Unreachable { .. }
             | Self::TimedOut { .. }
             | Self::NotSent { .. }
+            | Self::Late { .. }
             | Self::Failed { .. }
             | Self::StorageRefused { .. }
             | Self::Tls { .. }

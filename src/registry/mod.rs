@@ -44,9 +44,10 @@ use credentials::Keychain;
 pub use error::{Kind, Refusal, RegistryError, RequestLine};
 pub use gate::{Gate, Permission};
 pub use pace::{Observed, Observer, Rate, Shared, Together};
+pub use put::Decided;
 use send::{Answer, Call, Follow, Wire};
 pub use url::is_public;
-use wire::{ACCEPT_MANIFESTS, read_refusal};
+use wire::{ACCEPT_MANIFESTS, has_errors, read_refusal};
 pub use wire::{
     Document, attested, is_attestation, read_claim, read_layers, read_manifest, read_published, read_served,
 };
@@ -248,11 +249,16 @@ impl Registry {
         call.fresh = true;
         let answer = self.wire.send(&call).await?;
         if !matches!(answer.status, StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED) {
-            let Some(answer) = confirmed(&call, answer)? else {
-                return Ok(None);
-            };
-            if let Some(digest) = announced_digest(&answer.headers) {
-                return Ok(Some(digest));
+            // Plain text is what proxies without a route answer with. A body would tell, and this has none.
+            let is_doubtful = answer.status == StatusCode::NOT_FOUND && is_of_type(&answer, "text/plain");
+            match confirmed(&call, answer)? {
+                None if is_doubtful => {}
+                None => return Ok(None),
+                Some(answer) => {
+                    if let Some(found) = announced_digest(&answer.headers) {
+                        return is_the_one(&call, reference, found).map(Some);
+                    }
+                }
             }
         }
         call.method = Method::GET;
@@ -314,6 +320,7 @@ impl Registry {
             follow: Follow::SameOrigin,
             fresh: false,
             gate: None,
+            until: None,
             range: None,
             is_streamed: false,
         }
@@ -327,17 +334,21 @@ impl Registry {
 
 /// Takes 200 for yes and a registry's 404 for no; everything else is neither.
 ///
-/// A page of HTML is no registry's 404: it comes from a proxy that knows no such host or path.
+/// A page of HTML or a bare sentence (`404 page not found`) is no registry's 404: it comes from a proxy
+/// that knows no such host or path.
 fn confirmed(call: &Call<'_>, answer: Answer) -> Result<Option<Answer>, RegistryError> {
     let request = || call.line();
-    let is_html = content_type(&answer.headers).is_some_and(|kind| kind.to_ascii_lowercase().starts_with("text/html"));
-    if is_html && (answer.status.is_success() || answer.status == StatusCode::NOT_FOUND) {
+    if is_of_type(&answer, "text/html") && (answer.status.is_success() || answer.status == StatusCode::NOT_FOUND) {
         let found = format!("status {} with a page of HTML", answer.status.as_u16());
         return Err(RegistryError::NotARegistry { request: request(), found });
     }
     match answer.status {
         StatusCode::OK => Ok(Some(answer)),
         StatusCode::PARTIAL_CONTENT if call.range.is_some() => Ok(Some(answer)),
+        StatusCode::NOT_FOUND if call.follow == Follow::SameOrigin && !speaks_as_registry(call, &answer) => {
+            let found = "status 404 with a text of its own".to_owned();
+            Err(RegistryError::NotARegistry { request: request(), found })
+        }
         StatusCode::NOT_FOUND => {
             let refusal = read_refusal(&answer);
             match refusal.code.as_str() {
@@ -363,6 +374,26 @@ fn confirmed(call: &Call<'_>, answer: Answer) -> Result<Option<Answer>, Registry
         }
         _ => Err(RegistryError::Failed { request: request(), refusal: read_refusal(&answer) }),
     }
+}
+
+/// Whether a refusal may be a registry's: it says nothing, or it says it as the specification has it
+/// (distribution-spec 1.1, "Error Codes"). The list of repositories is outside of that.
+fn speaks_as_registry(call: &Call<'_>, answer: &Answer) -> bool {
+    call.path.is_empty() || answer.body.trim_ascii().is_empty() || has_errors(&answer.body)
+}
+
+/// Whether what a registry has is what it was asked for, where that was a digest.
+fn is_the_one(call: &Call<'_>, reference: &str, found: Digest) -> Result<Digest, RegistryError> {
+    match reference.parse::<Digest>() {
+        Ok(asked) if asked != found => {
+            Err(RegistryError::DigestMismatch { request: call.line(), expected: asked.to_string(), found })
+        }
+        _ => Ok(found),
+    }
+}
+
+fn is_of_type(answer: &Answer, media_type: &str) -> bool {
+    content_type(&answer.headers).is_some_and(|found| found.to_ascii_lowercase().starts_with(media_type))
 }
 
 fn announced_digest(headers: &HeaderMap) -> Option<Digest> {

@@ -72,6 +72,8 @@ pub(super) struct Call<'a> {
     pub(super) fresh: bool,
     /// Who is asked before it is sent, if it changes something.
     pub(super) gate: Option<&'a Gate>,
+    /// From when on it is not sent any more, if it must not be late.
+    pub(super) until: Option<Instant>,
     /// The bytes that are wanted, where that is not all of them.
     pub(super) range: Option<Range<u64>>,
     /// Whether a good answer's body is left to be read by the caller, piece by piece.
@@ -268,6 +270,9 @@ impl Wire {
         let permit = self.permit().await;
         self.wait_for_turn().await;
         let started = Instant::now();
+        if call.until.is_some_and(|until| until <= started) {
+            return Err(RegistryError::Late { request: call.line() });
+        }
         let following = budget.within(|| call.line(), self.follow(call, authorization));
         let mut answer = match call.gate {
             None => following.await?,

@@ -17,6 +17,7 @@ mod hook;
 mod images;
 mod listing;
 mod logins;
+mod moving;
 mod network;
 mod page;
 mod proving;

@@ -281,6 +281,13 @@ async fn two_words_for_one_platform_are_one_image_or_refused() {
 }
 
 #[tokio::test]
+async fn what_no_client_looks_at_makes_no_second_platform() {
+    let registry = FakeRegistry::with_ubuntu(&[("amd64-xenial", "linux/amd64")]).await;
+    registry.push("ubuntu:x86_64-xenial", &Image::new("linux/amd64").os_version("99.0"));
+    registry.expect_refusal("duplicate-platform", &[]).await;
+}
+
+#[tokio::test]
 async fn one_image_under_two_architectures_is_refused() {
     let registry = FakeRegistry::start().await;
     registry.push("ubuntu:armhf-xenial", &Image::new("linux/arm"));
