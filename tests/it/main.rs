@@ -32,6 +32,7 @@ mod serve_intake;
 mod serve_intake_life;
 mod serve_manager;
 mod serve_notify;
+mod serve_scan;
 mod serve_story;
 mod serve_story_faults;
 mod serve_story_journal;
