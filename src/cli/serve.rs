@@ -81,10 +81,11 @@ fn refused(error: ServeError) -> Refused {
         ServeError::Listen { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => {
             Some("stop the other program there, or choose another `listen` or `admin`".to_owned())
         }
-        ServeError::Listen { .. } | ServeError::Listener(_) => None,
+        ServeError::Listen { .. } | ServeError::Listener(_) | ServeError::Ended(_) => None,
     };
+    let exit = if matches!(error, ServeError::Ended(_)) { Exit::Bug } else { Exit::Configuration };
     let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-    Refused { hint, ..Refused::configuration(format!("{error}{cause}")) }
+    Refused { exit, message: format!("{error}{cause}"), hint }
 }
 
 /// Reads the configuration again at every SIGHUP.

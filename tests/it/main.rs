@@ -28,6 +28,7 @@ mod rewriting;
 mod rounds;
 mod secrets;
 mod serve_catalog;
+mod serve_crowds;
 mod serve_intake;
 mod serve_intake_life;
 mod serve_manager;
