@@ -27,6 +27,7 @@ mod report;
 mod rewriting;
 mod rounds;
 mod secrets;
+mod serve_bytes;
 mod serve_catalog;
 mod serve_crowds;
 mod serve_intake;
