@@ -255,7 +255,7 @@ fn values_that_make_no_sense_are_told_with_what_would() {
     9:28: no architecture word stands for `plan9/amd64`: give one by `words = { WORD = "plan9/amd64" }`
     10:11: `a b` cannot be part of a tag: expected letters, digits, `_`, `.` and `-`
     10:38: `vax` is not a platform: expected `os/architecture` or `os/architecture/variant`, for example `linux/arm/v7`
-    11:13: `[` is not a glob: one of its `[` has no `]`
+    11:13: `[` is not a glob: unclosed character class; missing ']'
     12:9: `quiet` is `2 parsecs`, expected a duration such as `2s`, `10m` or `1h 30m`
     13:8: `poll` is 10ms, expected 1s to 7days
     "#);
