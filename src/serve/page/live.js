@@ -37,15 +37,20 @@ async function refresh() {
 function replace(text) {
   const fresh = new DOMParser().parseFromString(text, "text/html").getElementById("live");
   const old = document.getElementById("live");
-  if (!fresh || fresh.innerHTML === old.innerHTML) return;
-  const focused = old.contains(document.activeElement) ? document.activeElement.id : "";
-  const scrolled = new Map([...old.querySelectorAll(".scroll[id]")].map((box) => [box.id, box.scrollLeft]));
-  old.replaceWith(document.adoptNode(fresh));
-  for (const [id, left] of scrolled) document.getElementById(id)?.scrollTo({ left });
-  for (const [tag] of changed) document.getElementById("v-" + tag)?.closest("th").classList.add("fresh");
-  if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
-  news.textContent = [...changed].slice(0, 3).map(([tag, state]) => `${tag}: ${state ?? "gone"}`).join(", ");
-  changed = new Map();
+  if (!fresh) return;
+  if (fresh.innerHTML !== old.innerHTML) {
+    const focused = old.contains(document.activeElement) ? document.activeElement.id : "";
+    const scrolled = new Map([...old.querySelectorAll(".scroll[id]")].map((box) => [box.id, box.scrollLeft]));
+    old.replaceWith(document.adoptNode(fresh));
+    for (const [id, left] of scrolled) document.getElementById(id)?.scrollTo({ left });
+    if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
+  }
+  // The page may have had a change before it was told of.
+  if (changed.size > 0) {
+    for (const [tag] of changed) document.getElementById("v-" + tag)?.closest("th").classList.add("fresh");
+    news.textContent = [...changed].slice(0, 3).map(([tag, state]) => `${tag}: ${state ?? "gone"}`).join(", ");
+    changed = new Map();
+  }
 }
 
 function listen() {
