@@ -101,6 +101,15 @@ async fn an_image_that_is_pushed_again_while_others_are_examined_is_the_only_one
 }
 
 #[tokio::test]
+async fn a_tag_that_is_not_there_yet_after_it_was_written_is_waited_for() {
+    let registry = grown().await;
+    let gone = Play::error(404, "MANIFEST_UNKNOWN", "unknown");
+    registry.on(When::kind(Kind::HeadManifest).tag("xenial").once(), gone);
+    desk(&registry).publish("xenial").await.expect("it is there in the end");
+    assert_eq!((registry.platforms("acme/ubuntu:xenial").len(), puts(&registry)), (3, 1));
+}
+
+#[tokio::test]
 async fn what_is_inside_a_remembered_index_is_asked_for_before_it_is_published_again() {
     for (loses_image, code) in [(true, Code::ContentMissing), (false, Code::AttestationMissing)] {
         let registry = FakeRegistry::start().await;
@@ -309,6 +318,22 @@ async fn a_wrong_media_type_that_was_sent_once_is_not_remembered() {
     assert_eq!(codes(&outcome), [Code::AmbiguousManifest, Code::AmbiguousManifest]);
     let outcome = desk.publish("xenial").await.expect("it is decided");
     assert_eq!((outcome.action, codes(&outcome)), (Action::Pushed, vec![]));
+}
+
+#[tokio::test]
+async fn a_config_that_is_known_must_still_be_as_long_as_a_manifest_says() {
+    let registry = FakeRegistry::start().await;
+    let built = Image::new("linux/amd64").build();
+    registry.push_built("acme/ubuntu:amd64-xenial", &built);
+    let desk = desk(&registry).open();
+    desk.publish("xenial").await.expect("it publishes");
+    let size = built.blobs[0].len();
+    let text = String::from_utf8(built.bytes.to_vec()).expect("a manifest is text");
+    let wrong = text.replace(&format!(r#""size":{size}"#), &format!(r#""size":{}"#, size + 1));
+    assert_ne!(wrong, text);
+    registry.put_manifest("acme/ubuntu:amd64-xenial", &built.media_type, wrong);
+    let outcome = desk.publish("xenial").await.expect("it is decided");
+    assert_eq!((outcome.action, codes(&outcome)), (Action::Held, vec![Code::SizeMismatch]));
 }
 
 #[tokio::test]

@@ -77,6 +77,18 @@ async fn the_copy_is_written_before_the_index_and_never_twice() {
 }
 
 #[tokio::test]
+async fn a_copy_that_is_not_served_yet_is_waited_for_before_an_index_names_it() {
+    let registry = with_mislabelled().await;
+    // Before it is written, and when it is read back.
+    let head = When::kind(Kind::HeadManifest).containing("sha256:");
+    registry.on(head.times(2), Play::error(404, "MANIFEST_UNKNOWN", "manifest unknown"));
+    rewrite(&registry).await.expect_pushed();
+    let copy = registry.children("ubuntu:xenial").swap_remove(1);
+    let asked = registry.requests_of(Kind::HeadManifest).into_iter().filter(|head| head.path.ends_with(&copy));
+    assert!(asked.count() > 2, "it was named by an index before it was seen");
+}
+
+#[tokio::test]
 async fn a_rehearsal_shows_every_byte_that_would_be_written() {
     let registry = FakeRegistry::with_mislabelled_armhf().await;
     let options: Vec<&str> = REWRITE.iter().copied().chain(["--dry-run"]).collect();

@@ -123,6 +123,9 @@ fn a_label_must_have_one_value_where_that_was_asked() {
     let arm64 = |value| labelled(image("arm64-xenial", "linux/arm64"), "org.opencontainers.image.revision", value);
     assert_eq!(told(&decide(&[amd64("4f2"), arm64("4f2")], &policy)), "push xenial: linux/amd64 linux/arm64\n");
 
+    let unlabelled = [image("amd64-xenial", "linux/amd64"), image("arm64-xenial", "linux/arm64")];
+    assert_eq!(holds(&decide(&unlabelled, &policy)), ["label-differs"], "what nobody says is not the same");
+
     let observed = [amd64("4f2"), arm64("9c1\u{1b}[31m"), image("armhf-xenial", "linux/arm/v7")];
     insta::assert_snapshot!(told(&decide(&observed, &policy)), @r"
     hold
