@@ -1,7 +1,8 @@
 //! Working off what is due: leases, one writer a plain tag, retry of what may pass.
 //!
 //! A registry that hangs holds up its own jobs and nobody else's. A job that panics, or whose
-//! process dies, has used up one of its starts; after five it is parked with its reason.
+//! process dies, has used up one of its starts; after five it is parked with its reason, and for a day
+//! only a delivery or a person has it tried again.
 
 mod before;
 mod end;
@@ -24,7 +25,7 @@ use crate::plan::Weight;
 use crate::publish::{Action, Known};
 use crate::registry::Gate;
 use crate::store::{Act, Changes, Claimed, End, StoreError, Trigger};
-use before::{Before, sources};
+use before::{Before, NEVER_ENDED, sources};
 use end::{Ended, absent, decided, failed, failure, is_absent, retry, retry_or_park};
 
 /// Into how many parts a lease falls: after one a sign of life is given, and a write may take one.
@@ -119,10 +120,12 @@ impl Drop for Slot {
 async fn work(app: &App, claimed: &Claimed) {
     let before = Before::of(app, claimed).await;
     let (end, entry) = if claimed.starts > MOST_STARTS {
-        let reason = format!("started {MOST_STARTS} times and never came to an end");
+        let reason = never_ended();
         tracing::error!("`{}` is parked: {reason}", claimed.tag);
-        let entry = failure("never-ended", &reason, Weight::Hold, 0);
+        let entry = failure(NEVER_ENDED, &reason, Weight::Hold, 0);
         (End::Parked { reason }, Some(entry))
+    } else if before.is_left_alone(claimed) {
+        (End::Parked { reason: never_ended() }, None)
     } else {
         tokio::select! {
             ended = attempt(app, claimed, &before) => ended,
@@ -150,6 +153,10 @@ async fn work(app: &App, claimed: &Claimed) {
         Ok(false) => tracing::warn!("The lease of `{}` was lost before its end was written down", claimed.tag),
         Err(error) => tracing::error!("The end of `{}` could not be written down: {error}", claimed.tag),
     }
+}
+
+fn never_ended() -> String {
+    format!("started {MOST_STARTS} times and never came to an end")
 }
 
 /// Resolves when the lease could not be kept.

@@ -266,6 +266,12 @@ async fn a_hook_takes_posts_only_and_nothing_redirects() {
         }
     }
     assert_eq!(intake.jobs().await, 0);
+    let metrics = intake.metrics().await;
+    assert!(metrics.contains("hook=\"unknown\",outcome=\"no-such-hook\""), "{metrics}");
+    assert!(
+        !metrics.contains("\"other\"") && !metrics.contains("MAIN"),
+        "whoever guesses names makes metrics: {metrics}"
+    );
 }
 
 #[tokio::test]

@@ -280,7 +280,7 @@ async fn a_registry_that_hangs_or_puts_everybody_off_slows_no_other_down() {
 #[tokio::test]
 async fn a_registry_that_fails_for_a_while_is_tried_again_until_it_takes_the_index() {
     let (registry, service) = published(BOTH, "").await;
-    registry.on(When::kind(Kind::PutManifest).times(4), Play::error(500, "UNKNOWN", "out of order"));
+    registry.on(When::kind(Kind::PutManifest).times(7), Play::error(500, "UNKNOWN", "out of order"));
     let arm64 = registry.push_image("ubuntu:arm64-xenial", "linux/arm64");
     service.tell("ubuntu", "arm64-xenial", &arm64).await;
     let reason = service.trouble_of("failing").await;
@@ -290,6 +290,52 @@ async fn a_registry_that_fails_for_a_while_is_tried_again_until_it_takes_the_ind
     assert_eq!(service.acts().await, ["pushed", "failed", "pushed"]);
     assert_eq!(service.trouble().await, None);
     assert!(service.metric("onetag_jobs_ended_total{end=\"retry\"}").await >= 1.0);
+}
+
+#[tokio::test]
+async fn a_tag_that_was_held_and_then_failed_for_a_while_is_told_to_have_recovered() {
+    let receiver_of = Elsewhere::start("").await;
+    let (registry, service) = published(BOTH, &receiver(&receiver_of)).await;
+    let wrong = registry.push_image("ubuntu:arm64-xenial", "linux/amd64");
+    service.tell("ubuntu", "arm64-xenial", &wrong).await;
+    service.trouble_of("held").await;
+    registry.on(When::kind(Kind::PutManifest).times(4), Play::error(500, "UNKNOWN", "out of order"));
+    let right = registry.push("ubuntu:arm64-xenial", &Image::new("linux/arm64").label("is", "right"));
+    service.tell("ubuntu", "arm64-xenial", &right).await;
+    service.trouble_of("failing").await;
+    told_is(&receiver_of, &["published", "held", "published", "recovered"]).await;
+}
+
+/// Five processes died of it, or so it looks: the sixth does not try.
+#[tokio::test]
+async fn a_job_in_which_the_process_always_dies_is_parked_and_the_others_go_on() {
+    let (registry, mut service) = published(BOTH, "").await;
+    registry.on(When::any().tag("arm64-xenial"), Play::Hang);
+    let arm64 = registry.push_image("ubuntu:arm64-xenial", "linux/arm64");
+    service.tell("ubuntu", "arm64-xenial", &arm64).await;
+    for start in 1..=5 {
+        eventually("it is under way", async || {
+            let asked = registry.requests().iter().any(|it| it.reference.as_deref() == Some("arm64-xenial"));
+            asked.then_some(())
+        })
+        .await;
+        assert_eq!(service.trouble().await, None, "start {start}");
+        service.kill().await;
+        registry.forget_requests();
+        service.resume().await;
+    }
+    assert_eq!(service.trouble_of("parked").await, "started 5 times and never came to an end");
+    assert_eq!(service.history().await[0]["reasons"][0]["code"], "never-ended");
+    assert!(!registry.requests().iter().any(|it| it.reference.as_deref() == Some("arm64-xenial")));
+
+    for word in ["amd64", "arm64"] {
+        let digest = registry.push_image(&format!("ubuntu:{word}-bionic"), &format!("linux/{word}"));
+        service.tell("ubuntu", &format!("{word}-bionic"), &digest).await;
+    }
+    eventually("another tag is published", async || registry.digest("ubuntu:bionic")).await;
+    registry.behave();
+    service.tell("ubuntu", "arm64-xenial", &arm64).await;
+    eventually("it is tried again", async || registry.children("ubuntu:xenial").contains(&arm64).then_some(())).await;
 }
 
 #[tokio::test]

@@ -147,6 +147,8 @@ async fn a_roll_back_puts_the_very_bytes_back_and_stands_until_an_image_changes(
     assert!(third != second && registry.children("ubuntu:xenial").contains(&newest));
     scans_pass(&registry, &service).await;
     assert_eq!(registry.digest("ubuntu:xenial"), Some(third), "the roll-back is over");
+    let versions = service.json(&format!("/api/v1/versions?repository={repository}")).await;
+    assert_eq!((&versions["versions"][0]["tag"], &versions["versions"][0]["hold"]), (&json!("xenial"), &Value::Null));
 
     let nothing = format!("sha256:{}", "0".repeat(64));
     service.operator(&rollback).args(&["--to", &nothing]).run().await.expect(6);

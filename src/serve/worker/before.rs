@@ -7,7 +7,13 @@ use serde_json::Value;
 use crate::model::{Digest, Tag};
 use crate::plan::Weight;
 use crate::serve::App;
-use crate::store::{Act, Claimed, Entry, Recorded, TroubleKind};
+use crate::store::{Act, Claimed, Entry, Recorded, Trigger, TroubleKind};
+
+/// The code of a job whose starts are used up.
+pub(super) const NEVER_ENDED: &str = "never-ended";
+/// How long such a job is left alone by scans and audits: each start of the service begins with a scan,
+/// and what kills the process would kill it again.
+const LEFT_ALONE_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// What is known of a tag's runs so far.
 #[derive(Default)]
@@ -36,6 +42,16 @@ impl Before {
             }
         };
         Before { was_held, newest }
+    }
+
+    /// Whether its starts were used up lately, and nobody asks for it but the service itself.
+    pub(super) fn is_left_alone(&self, claimed: &Claimed) -> bool {
+        let is_asked_for = !matches!(claimed.trigger, Trigger::Scan | Trigger::Audit) || !claimed.hints.is_empty();
+        let is_spent = |newest: &Recorded| {
+            let age_ms = claimed.last_woken_at_ms.saturating_sub(newest.recorded_at_ms);
+            newest.act == Act::Failed && newest.reasons[0]["code"] == NEVER_ENDED && age_ms < LEFT_ALONE_MS
+        };
+        !is_asked_for && self.newest.as_ref().is_some_and(is_spent)
     }
 
     /// Whether the journal's newest entry says the same, so that a scan every ten minutes does not

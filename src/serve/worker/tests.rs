@@ -138,6 +138,38 @@ fn a_tag_of_which_there_is_nothing_is_looked_for_more_and_more_rarely_and_then_f
     assert!(!is_absent(&Known { last, ..Known::default() }, &outcome), "what was published is gone: that is news");
 }
 
+#[tokio::test]
+async fn what_used_up_its_starts_is_left_alone_for_a_day_unless_somebody_asks() {
+    let mut claimed = claimed().await;
+    let day_ms = 24 * 60 * 60 * 1000;
+    let mut newest = recorded(Act::Failed, None);
+    newest.reasons = json!([{ "code": "never-ended" }]);
+    newest.recorded_at_ms = claimed.last_woken_at_ms - day_ms + 1;
+    let left_alone = |newest: &Recorded, claimed: &Claimed| {
+        Before { was_held: true, newest: Some(newest.clone()) }.is_left_alone(claimed)
+    };
+    assert!(left_alone(&newest, &claimed), "a scan asks");
+    assert!(!left_alone(&Recorded { recorded_at_ms: newest.recorded_at_ms - 1, ..newest.clone() }, &claimed));
+    assert!(!left_alone(&Recorded { reasons: json!([{ "code": "denied" }]), ..newest.clone() }, &claimed));
+    assert!(!left_alone(&Recorded { act: Act::Pushed, ..newest.clone() }, &claimed));
+    claimed.hints = BTreeMap::from([("amd64-xenial".parse().expect("a tag"), digest("new"))]);
+    assert!(!left_alone(&newest, &claimed), "a delivery came before the scan");
+    claimed.hints.clear();
+    claimed.trigger = Trigger::Request;
+    assert!(!left_alone(&newest, &claimed), "a person asks");
+}
+
+#[test]
+fn what_a_run_wrote_before_it_died_is_written_down_with_what_was_there() {
+    let plan = Plan { decision: Decision::Hold, images: Vec::new(), reasons: Vec::new(), changes: Default::default() };
+    let outcome = Outcome { plan, action: Action::Unchanged, previous: None, ..held(Code::ArchMissing) };
+    let last = Some(Last { digest: digest("old"), sources: BTreeMap::new() });
+    let known = Known { last, ..Known::default() };
+    let (end, entry) = decided(&Before::default(), Duration::ZERO, &known, &outcome, 0);
+    let entry = entry.expect("it is news");
+    assert_eq!((end, entry.act, entry.old_digest), (End::Done, Act::Unchanged, Some(digest("old"))));
+}
+
 #[test]
 fn a_hold_that_is_written_down_is_not_written_down_again() {
     let outcome = held(Code::ConfigArchMismatch);
