@@ -1,26 +1,29 @@
 //! The flow for one plain tag: look, decide, act, look again.
 //!
-//! No registry offers compare-and-swap on a tag. So the index is read back after it was written,
-//! and so is every architecture tag: if one of them moved meanwhile, everything starts again from
-//! what is there now, a bounded number of times.
+//! No registry offers compare-and-swap on a tag. So an index is written soon after looking or not
+//! at all; then it is read back, and so is every architecture tag. If one of them moved meanwhile,
+//! everything starts again from what is there now, a bounded number of times.
 
 mod copies;
 mod error;
+mod write;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::future::{try_join, try_join_all};
 use tokio_util::sync::CancellationToken;
 
 pub use crate::look::Known;
 use crate::look::Lookout;
 use crate::model::{Digest, Index, Job, Seen, Tag};
-use crate::plan::{Code, Decision, Plan, Policy, Push, Reason, Verdict, plan};
-use crate::registry::{Refusal, Registry, RegistryError};
+use crate::plan::{Code, Decision, Plan, Policy, Reason, Verdict, changes, plan};
+use crate::registry::{Registry, RegistryError};
 pub use error::PublishError;
+use write::Written;
 
+/// The longest wait for what is required; nobody lives to see its end.
+const LONGEST_WAIT: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 /// How often everything starts again because something moved.
 const MOST_RUNS: u32 = 6;
 
@@ -60,11 +63,20 @@ pub struct Options {
     pub pause: Duration,
     /// How long a registry may go on serving what was replaced.
     pub settle: Duration,
+    /// How long after looking a write may begin; four times as long after each time it could not,
+    /// so that a slow registry is written to in the end.
+    pub fresh: Duration,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { dry_run: false, wait: None, pause: Duration::from_millis(500), settle: Duration::from_secs(120) }
+        Options {
+            dry_run: false,
+            wait: None,
+            pause: Duration::from_millis(500),
+            settle: Duration::from_secs(120),
+            fresh: Duration::from_secs(30),
+        }
     }
 }
 
@@ -107,17 +119,19 @@ pub enum Action {
     Held,
 }
 
-/// What became of one tag.
-enum Written {
-    Served,
-    Moved(String),
-    Immutable(Refusal),
+/// What was seen and decided.
+struct Looked {
+    /// When the look began.
+    since: Instant,
+    seen: Seen,
+    plan: Plan,
 }
 
-/// One attempt's end: done, or something moved.
+/// One attempt's end.
 enum Acted {
     Done(Box<Outcome>),
-    Moved(String),
+    /// Something moved; what had been written by then, if anything.
+    Moved(String, Option<Outcome>),
 }
 
 impl Publisher {
@@ -131,25 +145,39 @@ impl Publisher {
     /// unless the error says that this is not known.
     #[tracing::instrument(skip_all, fields(repository = %job.repository, tag = %job.tag))]
     pub async fn publish(&self, registry: &Registry, job: &Job, known: &Known) -> Result<Outcome, PublishError> {
-        let give_up_waiting = self.options.wait.map(|wait| Instant::now() + wait);
+        let give_up_waiting = self.options.wait.map(|wait| Instant::now() + wait.min(LONGEST_WAIT));
         let mut moved = String::new();
         let mut awaited = known.hints.clone();
         self.lookout.expect(&awaited);
+        let mut earlier: Option<Outcome> = None;
         for run in 0..MOST_RUNS {
             if run > 0 {
                 tracing::info!("{moved}; looking again");
                 self.lookout.forget_listing();
                 tokio::time::sleep(self.options.pause * run * run / 2).await;
             }
-            let (seen, plan) = tokio::select! {
+            let looked = tokio::select! {
                 // Boxed, since futures that hold futures tire the compiler of whoever calls this.
-                planned = Box::pin(self.look_and_plan(registry, job, known, &mut awaited, give_up_waiting)) => planned?,
-                // Later runs may follow a write, which is not left half done.
-                () = self.stop.cancelled(), if run == 0 => return Err(PublishError::Interrupted),
+                looked = Box::pin(self.look_and_plan(registry, job, known, &mut awaited, give_up_waiting)) => looked,
+                // What was written is not left as it happens to be.
+                () = self.stop.cancelled(), if earlier.is_none() => return Err(PublishError::Interrupted),
             };
-            match self.act(registry, job, &seen, plan).await? {
-                Acted::Done(outcome) => return Ok(*outcome),
-                Acted::Moved(what) => moved = what,
+            let acted = match looked {
+                Ok(looked) => {
+                    let until = looked.since + self.options.fresh.saturating_mul(4u32.pow(run));
+                    self.act(registry, job, looked, until).await
+                }
+                Err(error) => Err(error.into()),
+            };
+            match acted {
+                Ok(Acted::Done(outcome)) => return Ok(outcome.after(earlier, &job.tag)),
+                Ok(Acted::Moved(what, written)) => {
+                    moved = what;
+                    if let Some(written) = written {
+                        earlier = Some(written.after(earlier, &job.tag));
+                    }
+                }
+                Err(error) => return Err(error.after(earlier.and_then(|earlier| earlier.index), &job.tag)),
             }
         }
         Err(PublishError::Moving { tag: job.tag.clone(), what: moved })
@@ -163,16 +191,16 @@ impl Publisher {
         known: &Known,
         awaited: &mut BTreeMap<Tag, Digest>,
         give_up: Option<Instant>,
-    ) -> Result<(Seen, Plan), RegistryError> {
+    ) -> Result<Looked, RegistryError> {
         let mut pause = self.options.pause;
         loop {
             (self.progress)(&job.tag, Stage::Looking);
-            let seen = self.look_until_settled(registry, job, known, awaited).await?;
+            let (since, seen) = self.look_until_settled(registry, job, known, awaited).await?;
             let plan = plan(job, &seen, &self.policy);
             let lacks = plan.reasons.iter().any(|reason| reason.code == Code::ArchMissing && reason.forbids());
             let left = give_up.map(|give_up| give_up.saturating_duration_since(Instant::now()));
             let Some(left) = left.filter(|left| lacks && !left.is_zero()) else {
-                return Ok((seen, plan));
+                return Ok(Looked { since, seen, plan });
             };
             let missing = plan.images.iter().filter(|image| image.verdict == Verdict::Missing);
             let mut missing: Vec<String> = missing.map(|image| image.tag.to_string()).collect();
@@ -196,8 +224,9 @@ impl Publisher {
         job: &Job,
         known: &Known,
         awaited: &mut BTreeMap<Tag, Digest>,
-    ) -> Result<Seen, RegistryError> {
+    ) -> Result<(Instant, Seen), RegistryError> {
         for number in 0.. {
+            let since = Instant::now();
             let seen = self.lookout.look(registry, job, known).await?;
             let is_there = |tag: &Tag, digest: &Digest| {
                 seen.observed.iter().any(|o| o.arch_tag.tag == *tag && o.digest.as_ref() == Some(digest))
@@ -210,51 +239,58 @@ impl Publisher {
                 Some(pause) if !awaited.is_empty() => tokio::time::sleep(Duration::from_millis(*pause)).await,
                 _ => {
                     awaited.clear();
-                    return Ok(seen);
+                    return Ok((since, seen));
                 }
             }
         }
         unreachable!("there is always one more number")
     }
 
-    async fn act(&self, registry: &Registry, job: &Job, seen: &Seen, plan: Plan) -> Result<Acted, PublishError> {
+    /// Does what was decided, if it can begin by `until`.
+    async fn act(&self, registry: &Registry, job: &Job, looked: Looked, until: Instant) -> Result<Acted, PublishError> {
+        let Looked { since, seen, mut plan } = looked;
         let previous = seen.published.get(&job.tag).map(|published| published.digest.clone());
         let done = |plan, action, index| {
             let (previous, seen) = (previous.clone(), seen.clone());
-            Ok(Acted::Done(Box::new(Outcome { plan, action, index, previous, seen })))
+            Outcome { plan, action, index, previous, seen }
         };
+        let finished = |plan, action, index| Ok(Acted::Done(Box::new(done(plan, action, index))));
         let mut push = match &plan.decision {
-            Decision::Hold => return done(plan, Action::Held, None),
+            Decision::Hold => return finished(plan, Action::Held, None),
             Decision::Keep(index) => {
                 let index = Some(index.clone());
-                return done(plan, Action::Unchanged, index);
+                return finished(plan, Action::Unchanged, index);
             }
             Decision::Push(push) => push.clone(),
         };
         if self.options.dry_run {
-            return done(plan, Action::Pushed, Some(push.index));
+            return finished(plan, Action::Pushed, Some(push.index));
+        }
+        if let Some(lost) = self.lookout.lost_since(registry, &seen, since).await? {
+            return Ok(Acted::Moved(format!("the registry does not know {} any more", lost.short()), None));
         }
         if let Some(what) = self.write_copies(registry, job, &push.rewritten).await? {
-            return Ok(Acted::Moved(what));
+            return Ok(Acted::Moved(what, None));
         }
-        let mut plan = plan;
         let mut written: Vec<String> = Vec::new();
         for tag in push.tags.clone() {
-            let before = seen.published.get(&tag).map(|published| &published.digest);
-            match self.write(registry, job, seen, &tag, &mut push, before).await {
+            match self.write(registry, job, &seen, &tag, &mut push, until).await {
                 Ok(Written::Served) => {
                     self.lookout.wrote(&tag, &push.index);
                     written.push(format!("`{tag}`"));
                 }
-                Ok(Written::Moved(what)) => return Ok(Acted::Moved(what)),
+                Ok(Written::NotYet(what)) if written.is_empty() => return Ok(Acted::Moved(what, None)),
+                Ok(Written::NotYet(what) | Written::Overtaken(what)) => {
+                    return Ok(Acted::Moved(what, Some(done(plan, Action::Pushed, Some(push.index)))));
+                }
                 Ok(Written::Immutable(refusal)) => {
                     let message = format!("the registry does not let `{tag}` change ({refusal})");
                     let remedy = "let it change in the registry's settings, or publish another tag";
                     plan.reasons.push(Reason::hold(Code::ImmutableTag, Some(&tag), message).remedy(remedy));
                     return match written.as_slice() {
-                        _ if tag == job.tag => done(plan, Action::Held, None),
-                        [] => done(plan, Action::Unchanged, Some(push.index)),
-                        _ => done(plan, Action::Pushed, Some(push.index)),
+                        _ if tag == job.tag => finished(plan, Action::Held, None),
+                        [] => finished(plan, Action::Unchanged, Some(push.index)),
+                        _ => finished(plan, Action::Pushed, Some(push.index)),
                     };
                 }
                 Err(error) if written.is_empty() => return Err(error),
@@ -264,139 +300,30 @@ impl Publisher {
             }
             tracing::info!(index.digest = %push.index.digest(), "Published `{}:{tag}`", job.repository);
         }
-        done(plan, Action::Pushed, Some(push.index))
-    }
-
-    /// Writes the index under one tag and reads it back.
-    async fn write(
-        &self,
-        registry: &Registry,
-        job: &Job,
-        seen: &Seen,
-        tag: &Tag,
-        push: &mut Push,
-        before: Option<&Digest>,
-    ) -> Result<Written, PublishError> {
-        (self.progress)(&job.tag, Stage::Writing);
-        match self.put(registry, job, tag, push).await {
-            Ok(()) => {}
-            Err(RegistryError::MissingImage { .. }) => {
-                return Ok(Written::Moved(format!("the registry does not know an image of `{tag}` yet or any more")));
-            }
-            Err(RegistryError::Immutable { refusal, .. }) => return Ok(Written::Immutable(refusal)),
-            Err(error) => return Err(self.after_failure(registry, tag, before, error).await),
-        }
-        (self.progress)(&job.tag, Stage::ReadingBack);
-        match self.read_back(registry, seen, tag, push.index.digest(), before).await? {
-            Some(what) => Ok(Written::Moved(what)),
-            None => Ok(Written::Served),
-        }
-    }
-
-    /// Looks what a write that failed has left behind. Some registries drop the tag then (zot), and
-    /// a proxy may fail what the registry did.
-    async fn after_failure(
-        &self,
-        registry: &Registry,
-        tag: &Tag,
-        before: Option<&Digest>,
-        error: RegistryError,
-    ) -> PublishError {
-        let is_known = matches!(
-            error,
-            RegistryError::Denied { .. }
-                | RegistryError::Auth { .. }
-                | RegistryError::Tls { .. }
-                | RegistryError::Settings(_)
-                | RegistryError::NotSent { .. }
-                | RegistryError::OutcomeUnknown { .. }
-        );
-        if is_known {
-            return error.into();
-        }
-        match self.lookout.resolve(registry, tag).await {
-            Ok(served) if served.as_ref() == before => error.into(),
-            Ok(served) => {
-                PublishError::Changed { tag: tag.clone(), before: before.cloned(), served, source: Box::new(error) }
-            }
-            Err(_) => PublishError::Unknown { tag: tag.clone(), source: Box::new(error) },
-        }
-    }
-
-    /// Writes the index; as a Docker list from now on, if the registry takes only that.
-    async fn put(&self, registry: &Registry, job: &Job, tag: &Tag, push: &mut Push) -> Result<(), RegistryError> {
-        if registry.wants_docker_lists()
-            && let Some(fallback) = push.fallback.take()
-        {
-            push.index = fallback;
-        }
-        let result = registry.put_index(&job.repository, tag, &push.index).await;
-        match (result, push.fallback.take()) {
-            (Err(RegistryError::IndexRefused { refusal, .. }), Some(fallback)) => {
-                tracing::info!("{} takes no OCI index ({refusal}); writing a Docker list", job.repository.host());
-                registry.put_index(&job.repository, tag, &fallback).await?;
-                registry.remember_docker_lists();
-                push.index = fallback;
-                Ok(())
-            }
-            (result, fallback) => {
-                push.fallback = fallback;
-                result
-            }
-        }
-    }
-
-    /// Looks whether the tag serves what was written, and whether every architecture tag still
-    /// stands for what went into it. Says what moved, if anything did.
-    async fn read_back(
-        &self,
-        registry: &Registry,
-        seen: &Seen,
-        tag: &Tag,
-        written: &Digest,
-        before: Option<&Digest>,
-    ) -> Result<Option<String>, PublishError> {
-        let sources = seen.observed.iter().filter_map(|observed| {
-            let digest = observed.digest.as_ref()?;
-            Some(async move {
-                let now = self.lookout.resolve(registry, &observed.arch_tag.tag).await?;
-                Ok::<_, RegistryError>((now.as_ref() != Some(digest)).then_some(&observed.arch_tag.tag))
-            })
-        });
-        let all = try_join(self.lookout.resolve(registry, tag), try_join_all(sources));
-        let (served, moved) = all.await.map_err(not_read_back(tag, written))?;
-        if let Some(moved) = moved.into_iter().flatten().next() {
-            return Ok(Some(format!("`{moved}` moved while `{tag}` was being written")));
-        }
-        let served = self.wait_until_served(registry, tag, written, before, served).await?;
-        Ok((served.as_ref() != Some(written)).then(|| format!("somebody else wrote `{tag}`")))
-    }
-
-    /// Caches may serve the older index for a while; nothing is written again because of them.
-    async fn wait_until_served(
-        &self,
-        registry: &Registry,
-        tag: &Tag,
-        written: &Digest,
-        before: Option<&Digest>,
-        mut served: Option<Digest>,
-    ) -> Result<Option<Digest>, PublishError> {
-        let give_up = Instant::now() + self.options.settle;
-        let mut pause = self.options.pause / 2;
-        let is_older = |served: &Option<Digest>| served.is_none() || served.as_ref() == before;
-        while served.as_ref() != Some(written) && is_older(&served) {
-            let left = give_up.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(PublishError::NotServed { tag: tag.clone(), expected: written.clone(), served });
-            }
-            tokio::time::sleep(pause.min(left)).await;
-            pause = (pause * 2).min(Duration::from_secs(10));
-            served = self.lookout.resolve(registry, tag).await.map_err(not_read_back(tag, written))?;
-        }
-        Ok(served)
+        finished(plan, Action::Pushed, Some(push.index))
     }
 }
 
-fn not_read_back<'a>(tag: &'a Tag, written: &'a Digest) -> impl Fn(RegistryError) -> PublishError + 'a {
-    |source| PublishError::NotReadBack { tag: tag.clone(), written: written.clone(), source: Box::new(source) }
+impl Outcome {
+    /// The outcome in all, where an earlier run had written something before everything started again.
+    fn after(mut self, earlier: Option<Outcome>, tag: &Tag) -> Outcome {
+        let Some(mut earlier) = earlier else { return self };
+        let written = earlier.index.as_ref().map(Index::digest);
+        match self.action {
+            // What was written stands, and must not be replaced now.
+            Action::Held if self.previous.as_ref() == written => {
+                earlier.plan.reasons.extend(self.plan.reasons.into_iter().filter(Reason::forbids));
+                return Outcome { seen: self.seen, ..earlier };
+            }
+            Action::Held => return self,
+            Action::Unchanged if self.index.as_ref().map(Index::digest) == written => self.action = Action::Pushed,
+            Action::Unchanged | Action::Pushed => {}
+        }
+        self.previous = earlier.previous;
+        self.seen.published = earlier.seen.published;
+        if let Some(index) = &self.index {
+            self.plan.changes = changes(self.seen.published.get(tag), index);
+        }
+        self
+    }
 }

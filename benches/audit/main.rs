@@ -21,6 +21,8 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "figures are what it is for")]
 
+#[path = "../common/mod.rs"]
+mod common;
 #[path = "../../tests/it/support/mod.rs"]
 mod support;
 
@@ -34,10 +36,9 @@ use tempfile::TempDir;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
+use common::Result;
 use support::RealRegistry;
 use support::image::{Image, OCI_INDEX, gzip, index};
-
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 const REPOSITORY: &str = "acme/ubuntu";
 const IMAGES: [(&str, &str); 3] = [("amd64", "linux/amd64"), ("arm64", "linux/arm64"), ("armhf", "linux/arm/v7")];
@@ -71,19 +72,7 @@ struct Options {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    if !options.bench {
-        println!("this is no test: `cargo bench --bench audit` runs it");
-        return ExitCode::SUCCESS;
-    }
-    let runtime = tokio::runtime::Runtime::new().expect("threads can be started");
-    match runtime.block_on(bench(&options)) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(u8::from(options.check)),
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::from(2)
-        }
-    }
+    common::run("audit", options.bench, options.check, bench(&options))
 }
 
 /// One run: how long it took, the most memory that it held, and how many requests it sent.

@@ -1,9 +1,13 @@
-//! What the benches share: how one begins and ends, and a slow road to a registry.
+//! What the benches share: how one begins and ends, its figures, a slow road to a registry, a service
+//! and those who post deliveries to it.
 
 // Each bench takes the piece it needs.
 #![allow(dead_code)]
 
+pub(crate) mod figures;
+pub(crate) mod load;
 pub(crate) mod proxy;
+pub(crate) mod service;
 
 use std::process::ExitCode;
 

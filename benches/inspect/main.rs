@@ -20,6 +20,8 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "figures are what it is for")]
 
+#[path = "../common/mod.rs"]
+mod common;
 mod download;
 mod layers;
 mod relay;
@@ -32,7 +34,7 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+use common::Result;
 
 /// Measure how layers are read
 #[derive(Parser)]
@@ -63,22 +65,11 @@ enum Figure {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    if !options.bench {
-        println!("this is no test: `cargo bench --bench inspect` runs it");
-        return ExitCode::SUCCESS;
-    }
-    match bench(&options) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(u8::from(options.check)),
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::from(2)
-        }
-    }
+    common::run("inspect", options.bench, options.check, bench(&options))
 }
 
 /// Runs everything and prints it; says whether every bound was kept.
-fn bench(options: &Options) -> Result<bool> {
+async fn bench(options: &Options) -> Result<bool> {
     let folder = tempfile::TempDir::with_prefix("onetag-bench-")?;
     let archive = layers::own_files(folder.path(), options.megabytes << 20)?;
     let wants = |figure| options.figures.is_empty() || options.figures.contains(&figure);
@@ -89,8 +80,7 @@ fn bench(options: &Options) -> Result<bool> {
         is_kept &= throughput::bench("many small files", &small, options.rounds)?;
     }
     if wants(Figure::Download) {
-        let runtime = tokio::runtime::Runtime::new()?;
-        is_kept &= runtime.block_on(download::bench(&archive, options.rounds))?;
+        is_kept &= download::bench(&archive, options.rounds).await?;
     }
     Ok(is_kept)
 }

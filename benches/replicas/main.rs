@@ -22,10 +22,9 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "figures are what it is for")]
 
-#[allow(dead_code, reason = "another bench needs the rest")]
-#[path = "../serve/load.rs"]
-mod load;
-mod service;
+#[path = "../common/mod.rs"]
+mod common;
+mod server;
 #[path = "../../tests/it/support/mod.rs"]
 mod support;
 
@@ -36,12 +35,13 @@ use std::time::{Duration, Instant};
 use clap::{Parser, ValueEnum};
 use onetag::store::{Act, End, Entry, Store, StoredIndex, Trigger, Wake};
 
-use load::{Load, Until};
-use service::Service;
+use common::Result;
+use common::figures::{at_least, heading, note};
+use common::load::{self, Load, Until};
+use common::service::Service;
+use server::processor_time_of;
 use support::postgres::connect;
 use support::{FakeRegistry, Postgres};
-
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// How many jobs are claimed and finished.
 const JOBS: usize = 6_000;
@@ -78,24 +78,12 @@ enum Figure {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    if !options.bench {
-        println!("this is no test: `cargo bench --bench replicas` runs it");
-        return ExitCode::SUCCESS;
-    }
-    let runtime = tokio::runtime::Runtime::new().expect("threads can be started");
-    match runtime.block_on(bench(&options)) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(u8::from(options.check)),
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::from(2)
-        }
-    }
+    common::run("replicas", options.bench, options.check, bench(&options))
 }
 
 /// Runs everything and prints it; says whether every bound was kept.
 async fn bench(options: &Options) -> Result<bool> {
-    println!("{:<66} {:>9}    bound", "", "measured");
+    heading();
     let figures = if options.figures.is_empty() { Figure::value_variants() } else { &options.figures };
     let mut is_kept = true;
     for figure in figures {
@@ -116,7 +104,7 @@ async fn intake(options: &Options) -> Result<bool> {
         replicas
             .push(Service::start(&options.binary, &database, "127.0.0.1:9", "quiet = \"1h\"\npoll = \"7d\"").await?);
     }
-    let before = (service::processor_time_of(&server)?, service::processor_time_all(&replicas)?);
+    let before = (processor_time_of(&server)?, processor_time_all(&replicas)?);
     let until = Until::Passed(Duration::from_secs(options.seconds));
     let loads = replicas.iter().enumerate().map(|(number, replica)| {
         let hook = replica.hook();
@@ -127,9 +115,9 @@ async fn intake(options: &Options) -> Result<bool> {
     let seconds = loads.iter().map(|load| load.time.as_secs_f64()).fold(0.0, f64::max);
     let each = |time: Duration| time.as_secs_f64() * 1e6 / count as f64;
     let what = format!("deliveries stored per second by 3 replicas, of {count}");
-    let is_kept = at_least(&what, count as f64 / seconds, 3_000.0);
-    note("processor time of the replicas for each", "µs", each(service::processor_time_all(&replicas)? - before.1));
-    note("processor time of PostgreSQL for each", "µs", each(service::processor_time_of(&server)? - before.0));
+    let is_kept = at_least(&what, "", count as f64 / seconds, 3_000.0);
+    note("processor time of the replicas for each", "µs", each(processor_time_all(&replicas)? - before.1));
+    note("processor time of PostgreSQL for each", "µs", each(processor_time_of(&server)? - before.0));
     let slowest = loads.iter().map(|load| load.percentile(99)).fold(0.0, f64::max);
     note("99 % of them are answered within", "ms", slowest);
     let waiting = replicas[0].metric("onetag_jobs_waiting").await?;
@@ -146,7 +134,7 @@ async fn claims() -> Result<bool> {
         for some in wakes.chunks(1000) {
             all[0].accept(some.to_vec()).await?;
         }
-        let before = service::processor_time_of(&server)?;
+        let before = processor_time_of(&server)?;
         let started = Instant::now();
         let workers = all.iter().flat_map(|store| (0..8).map(|_| tokio::spawn(work(store.clone()))));
         let workers: Vec<_> = workers.collect();
@@ -157,7 +145,7 @@ async fn claims() -> Result<bool> {
         let seconds = started.elapsed().as_secs_f64();
         assert_eq!(done, JOBS, "every job is finished once");
         note(&format!("jobs claimed and finished per second, {stores} stores"), "", done as f64 / seconds);
-        let each = (service::processor_time_of(&server)? - before).as_secs_f64() * 1e6 / done as f64;
+        let each = (processor_time_of(&server)? - before).as_secs_f64() * 1e6 / done as f64;
         note("processor time of PostgreSQL for each", "µs", each);
     }
     Ok(true)
@@ -214,7 +202,7 @@ async fn publications(options: &Options) -> Result<bool> {
             }
         }
         let store = Store::open(&database).await?;
-        let before = (service::processor_time_of(&server)?, service::processor_time_all(&replicas)?);
+        let before = (processor_time_of(&server)?, processor_time_all(&replicas)?);
         let started = Instant::now();
         let repository = format!("{}/acme/app", registry.host()).parse::<onetag::model::Repository>()?;
         let wakes = (0..TAGS).map(|number| Wake { repository: repository.clone(), ..wake(number) });
@@ -227,8 +215,8 @@ async fn publications(options: &Options) -> Result<bool> {
         rates.push(rate);
         note(&format!("tags published per second, {count} replicas, 30 ms from the registry"), "", rate);
         let each = |time: Duration| time.as_secs_f64() * 1e6 / TAGS as f64;
-        note("processor time of the replicas for each", "µs", each(service::processor_time_all(&replicas)? - before.1));
-        note("processor time of PostgreSQL for each", "µs", each(service::processor_time_of(&server)? - before.0));
+        note("processor time of the replicas for each", "µs", each(processor_time_all(&replicas)? - before.1));
+        note("processor time of PostgreSQL for each", "µs", each(processor_time_of(&server)? - before.0));
         if count == 3 {
             note(
                 "bytes kept of each publication, with indexes",
@@ -237,7 +225,12 @@ async fn publications(options: &Options) -> Result<bool> {
             );
         }
     }
-    Ok(at_least("publications of three replicas, compared with one's", rates[2] / rates[0], 2.0))
+    Ok(at_least("publications of three replicas, compared with one's", "x", rates[2] / rates[0], 2.0))
+}
+
+/// How much time these spent on the processors so far.
+fn processor_time_all(replicas: &[Service]) -> Result<Duration> {
+    replicas.iter().map(Service::processor_time).sum()
 }
 
 /// How much a table takes, with its indexes.
@@ -246,15 +239,4 @@ async fn size(database: &str, table: &str) -> Result<f64> {
     let size: i64 =
         sqlx::query_scalar("SELECT pg_total_relation_size($1::regclass)").bind(table).fetch_one(&mut db).await?;
     Ok(size as f64)
-}
-
-fn at_least(what: &str, found: f64, bound: f64) -> bool {
-    let is_kept = found >= bound;
-    let verdict = if is_kept { "" } else { "  MISSED" };
-    println!("{what:<66} {found:>9.1}    at least {bound}{verdict}");
-    is_kept
-}
-
-fn note(what: &str, unit: &str, found: f64) {
-    println!("{what:<66} {found:>9.1} {unit}");
 }

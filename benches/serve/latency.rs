@@ -5,11 +5,12 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use tokio::time::{Instant, sleep};
 
+use crate::common::figures::{at_most, note};
 use crate::common::proxy::Proxy;
-use crate::service::{SECRET, Service, free_address};
+use crate::common::service::{SECRET, SQLITE, Service, free_address};
 use crate::support::RealRegistry;
 use crate::support::image::OCI_INDEX;
-use crate::{Options, Result, at_most};
+use crate::{Options, Result};
 
 /// How often a tag is pushed.
 const ROUNDS: usize = 20;
@@ -27,7 +28,7 @@ const RULE: &str = "require = [\"amd64\", \"arm64\"]";
 pub(crate) async fn measure(options: &Options) -> Result<bool> {
     let listen = free_address()?;
     let registry = RealRegistry::start_with(&notifications(&listen)).await;
-    let service = Service::start_at(&listen, &options.binary, &registry.host(), RULE).await?;
+    let service = Service::start_at(&listen, &options.binary, SQLITE, &registry.host(), RULE).await?;
     let mut times = Vec::new();
     for round in 0..ROUNDS {
         registry.push_image(&format!("acme/ubuntu:amd64-r{round}"), "linux/amd64").await;
@@ -36,7 +37,7 @@ pub(crate) async fn measure(options: &Options) -> Result<bool> {
     }
     drop(service);
     times.sort_unstable();
-    crate::note("the slowest of 20 plain tags was there after", "ms", ms(times[ROUNDS - 1]));
+    note("the slowest of 20 plain tags was there after", "ms", ms(times[ROUNDS - 1]));
     Ok(at_most("the plain tag was there after the last push, median of 20", "ms", ms(times[ROUNDS / 2]), 150.0))
 }
 
@@ -44,7 +45,7 @@ pub(crate) async fn measure_far(options: &Options) -> Result<bool> {
     let listen = free_address()?;
     let registry = RealRegistry::start_with(&notifications(&listen)).await;
     let proxy = Proxy::start(registry.host(), RTT).await?;
-    let service = Service::start_at(&listen, &options.binary, &proxy.host(), RULE).await?;
+    let service = Service::start_at(&listen, &options.binary, SQLITE, &proxy.host(), RULE).await?;
     let new: Vec<String> = (0..ROUNDS).map(|round| format!("r{round}")).collect();
     let mut is_kept = true;
     for (what, tags) in [("new versions", new), ("images pushed again", vec!["again".to_owned(); ROUNDS])] {

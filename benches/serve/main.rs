@@ -30,8 +30,6 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod latency;
-mod load;
-mod service;
 #[path = "../../tests/it/support/mod.rs"]
 mod support;
 
@@ -42,8 +40,9 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 
 use common::Result;
-use load::{Load, Until};
-use service::{Service, free_address};
+use common::figures::{at_least, at_most, heading, note};
+use common::load::{self, Load, Until};
+use common::service::{SQLITE, Service, free_address};
 use support::FakeRegistry;
 
 const BACKLOG: u64 = 200_000;
@@ -84,7 +83,7 @@ fn main() -> ExitCode {
 
 /// Runs everything and prints it; says whether every bound was kept.
 async fn bench(options: &Options) -> Result<bool> {
-    println!("{:<62} {:>9}    bound", "", "measured");
+    heading();
     let figures = if options.figures.is_empty() { Figure::value_variants() } else { &options.figures };
     let mut is_kept = true;
     for figure in figures {
@@ -126,7 +125,7 @@ async fn backlog(options: &Options) -> Result<bool> {
 
 /// A service whose registry does not answer, and is not asked for some time either.
 async fn idle(options: &Options) -> Result<Service> {
-    Service::start(&options.binary, &free_address()?, "quiet = \"1h\"\npoll = \"7d\"").await
+    Service::start(&options.binary, SQLITE, &free_address()?, "quiet = \"1h\"\npoll = \"7d\"").await
 }
 
 async fn flood(options: &Options) -> Result<bool> {
@@ -138,7 +137,7 @@ async fn flood(options: &Options) -> Result<bool> {
 async fn flooded(options: &Options, how: &str, rule: &str) -> Result<bool> {
     let registry = FakeRegistry::start().await;
     let digest = registry.push_image("acme/ubuntu:amd64-xenial", "linux/amd64");
-    let service = Service::start(&options.binary, &registry.host(), rule).await?;
+    let service = Service::start(&options.binary, SQLITE, &registry.host(), rule).await?;
     Load::post(&service.hook(), load::same(digest), Until::Sent(FLOOD)).await?;
     service.settle().await?;
     if registry.digest("acme/ubuntu:xenial").is_none() {
@@ -146,23 +145,4 @@ async fn flooded(options: &Options, how: &str, rule: &str) -> Result<bool> {
     }
     let asked = registry.requests().len() as f64;
     Ok(at_most(&format!("requests after 10,000 deliveries of a tag{how}"), "", asked, 50.0))
-}
-
-fn at_least(what: &str, unit: &str, found: f64, bound: f64) -> bool {
-    line(what, unit, found, &format!("at least {bound} {unit}"), found >= bound)
-}
-
-fn at_most(what: &str, unit: &str, found: f64, bound: f64) -> bool {
-    line(what, unit, found, &format!("at most {bound} {unit}"), found <= bound)
-}
-
-fn note(what: &str, unit: &str, found: f64) {
-    line(what, unit, found, "", true);
-}
-
-fn line(what: &str, unit: &str, found: f64, bound: &str, is_kept: bool) -> bool {
-    let digits = usize::from(!unit.is_empty());
-    let verdict = if is_kept { "" } else { "  MISSED" };
-    println!("{what:<62} {found:>9.digits$} {unit:<2} {}{verdict}", bound.trim());
-    is_kept
 }

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::console::{Console, DIM, GREEN, RED, YELLOW};
 use super::settings::{Output, OutputArgs};
-use super::{Exit, Refused};
-use crate::model::text::clean;
+use super::{Exit, Refused, one_thread};
+use crate::model::text::{clean, first_cause};
 use crate::model::{Digest, Repository, Tag};
 use crate::registry::client_for;
 
@@ -142,14 +142,11 @@ fn join(server: &Url, path: &str) -> Result<Url, Refused> {
 /// One request to the service.
 fn ask(server: &Url, request: impl FnOnce(&reqwest::Client) -> reqwest::RequestBuilder) -> Result<Value, Refused> {
     let failing = |message: String| Refused { exit: Exit::Failing, message, hint: None };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Refused::configuration)?;
+    let runtime = one_thread()?;
     runtime.block_on(async {
         let client = client_for(server).timeout(LONGEST_ANSWER).build().map_err(Refused::configuration)?;
         let unreached = |error: reqwest::Error| {
-            let error = error.without_url();
-            let cause = std::iter::successors(std::error::Error::source(&error), |error| error.source()).last();
-            let cause = cause.map_or_else(|| error.to_string(), ToString::to_string);
-            let mut refused = failing(format!("{server} could not be reached: {cause}"));
+            let mut refused = failing(format!("{server} could not be reached: {}", first_cause(&error.without_url())));
             refused.hint = Some("is `onetag serve` running, and is `--server` its `admin` address?".to_owned());
             refused
         };

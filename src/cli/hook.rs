@@ -8,6 +8,7 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::report::json_line;
 use super::settings::MessageArgs;
 use super::{Exit, Refused};
 use crate::model::Push;
@@ -98,7 +99,7 @@ fn line(push: &Push) -> String {
         media_type: push.media_type.as_deref(),
         event_id: push.event_id.as_deref(),
     };
-    serde_json::to_string(&line).expect("text always becomes JSON") + "\n"
+    json_line(&line)
 }
 
 fn tell_ignored(delivery: &Delivery) {

@@ -68,6 +68,11 @@ impl Refused {
     }
 }
 
+/// What runs a command: one thread is enough, since everything waits for the network.
+fn one_thread() -> Result<tokio::runtime::Runtime, Refused> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Refused::configuration)
+}
+
 /// Make one multi-architecture tag out of one image per architecture, on the registry's side
 ///
 /// Builders push `amd64-xenial`, `armhf-xenial` and so on; onetag verifies that each image is what

@@ -12,7 +12,7 @@ use super::console::Console;
 use super::policy::{Attestations, DoubtArgs, IndexType, OnMismatch, Verify, contradiction};
 use super::report::{self, Finished};
 use super::settings::{Output, OutputArgs, RegistryArgs, duration};
-use super::{Exit, Refused, cache};
+use super::{Exit, Refused, cache, one_thread};
 use crate::look::{Lookout, Scope};
 use crate::model::text::with_causes;
 use crate::model::{ArchChoice, Digest, Job, Tag, Words};
@@ -214,8 +214,7 @@ pub(super) fn run(args: PublishArgs) -> Result<Exit, Refused> {
     let publisher = Publisher { registry, lookout, policy, options, stop: stop.clone(), progress };
     let finish = |finished: Finished<'_>| show(&console, args.output.output, &finished);
 
-    // One thread is enough: everything waits for the network.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Refused::configuration)?;
+    let runtime = one_thread()?;
     let exit = runtime.block_on(async {
         tokio::spawn(stop_when_told(stop));
         publish_all(&publisher, &jobs, finish).await

@@ -245,9 +245,12 @@ pub(super) fn json(finished: &Finished<'_>) -> String {
             }];
         }
     }
-    let mut line = serde_json::to_string(&document).expect("strings and numbers always serialize");
-    line.push('\n');
-    line
+    json_line(&document)
+}
+
+/// A document of strings and numbers as one line.
+pub(super) fn json_line(document: &impl Serialize) -> String {
+    serde_json::to_string(document).expect("strings and numbers always serialize") + "\n"
 }
 
 fn fill<'a>(document: &mut Document<'a>, outcome: &'a Outcome) {

@@ -10,6 +10,7 @@ use super::config::{self, Loaded, Reader, World};
 use super::console::Console;
 use super::settings::MessageArgs;
 use super::{Exit, Refused, manager};
+use crate::model::text::with_causes;
 use crate::serve::settings::Settings;
 use crate::serve::{Reloader, ServeError, Service};
 
@@ -40,7 +41,7 @@ pub(super) fn run(args: ServeArgs) -> Result<Exit, Refused> {
         return Ok(Exit::Done);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Refused::configuration)?;
-    let result = runtime.block_on(serve(&args, &console, settings));
+    let result = runtime.block_on(serve(&args, settings));
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     result
 }
@@ -54,7 +55,7 @@ fn load(args: &ServeArgs, console: &Console) -> Result<Settings, Refused> {
     Ok(settings)
 }
 
-async fn serve(args: &ServeArgs, console: &Console, settings: Settings) -> Result<Exit, Refused> {
+async fn serve(args: &ServeArgs, settings: Settings) -> Result<Exit, Refused> {
     // Before anything is answered: a signal without a handler would end the process at once.
     let handler = |kind| signal(kind).map_err(Refused::configuration);
     let hangup = handler(SignalKind::hangup())?;
@@ -70,7 +71,6 @@ async fn serve(args: &ServeArgs, console: &Console, settings: Settings) -> Resul
     let result = service.run(stop, manager::ready).await;
     reloading.abort();
     alive.abort();
-    let _ = console;
     result.map(|()| Exit::Done).map_err(refused)
 }
 
@@ -83,8 +83,7 @@ fn refused(error: ServeError) -> Refused {
         }
         ServeError::Listen { .. } | ServeError::Listener(_) => None,
     };
-    let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-    Refused { hint, ..Refused::configuration(format!("{error}{cause}")) }
+    Refused { hint, ..Refused::configuration(with_causes(&error)) }
 }
 
 /// Reads the configuration again at every SIGHUP.

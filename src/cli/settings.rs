@@ -4,10 +4,13 @@ use std::io::BufRead as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anstream::ColorChoice;
+use anstream::{AutoStream, ColorChoice};
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{Args, ValueEnum};
 use secrecy::SecretString;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::Refused;
 use super::config::{self, Loaded, World};
@@ -155,32 +158,24 @@ impl MessageArgs {
     }
 
     fn start_at(&self, levels: [&str; 3]) -> Console {
-        use tracing_subscriber::EnvFilter;
         let level = if self.quiet { "error" } else { levels[usize::from(self.verbose).min(2)] };
-        let filter = EnvFilter::builder().parse_lossy(level);
+        let filter: Targets = level.parse().expect("levels are well formed");
         let color = match self.color {
             Color::Auto => ColorChoice::Auto,
             Color::Always => ColorChoice::Always,
             Color::Never => ColorChoice::Never,
         };
         let is_colored = match color {
-            ColorChoice::Auto => AutoColor::of_stderr(),
+            ColorChoice::Auto => AutoStream::choice(&std::io::stderr()) != ColorChoice::Never,
             choice => choice == ColorChoice::Always,
         };
-        let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+        let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+        let registry = tracing_subscriber::registry().with(filter);
         let _ = match self.log_format {
-            Output::Json => log.json().try_init(),
-            Output::Text => log.with_ansi(is_colored).compact().without_time().try_init(),
+            Output::Json => registry.with(log.json()).try_init(),
+            Output::Text => registry.with(log.with_ansi(is_colored).compact().without_time()).try_init(),
         };
         Console::new(color, self.quiet, self.verbose > 0 || self.log_format == Output::Json)
-    }
-}
-
-struct AutoColor;
-
-impl AutoColor {
-    fn of_stderr() -> bool {
-        anstream::AutoStream::choice(&std::io::stderr()) != ColorChoice::Never
     }
 }
 

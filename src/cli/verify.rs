@@ -10,7 +10,7 @@ use super::console::{Console, GREEN, RED};
 use super::policy::{DoubtArgs, Verify};
 use super::report::{self, ImageLine, ReasonLine};
 use super::settings::{AccessArgs, Output, OutputArgs};
-use super::{Exit, Refused};
+use super::{Exit, Refused, one_thread};
 use crate::look::{Candidate, Lookout, Scope};
 use crate::model::text::{clean, with_causes};
 use crate::model::{Digest, Found, Meaning, Platform, Repository, Tag, Unfit};
@@ -99,7 +99,7 @@ struct Verified {
 /// Verifies what the arguments name.
 pub(super) fn run(args: VerifyArgs) -> Result<Exit, Refused> {
     let console = args.output.messages.start();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Refused::configuration)?;
+    let runtime = one_thread()?;
     let mut exit = Exit::Done;
     let mut registries: Vec<(String, Registry)> = Vec::new();
     for reference in &args.images {
@@ -237,9 +237,7 @@ fn json(reference: &Reference, result: &Result<Verified, RegistryError>, request
             document.error = Some(ReasonLine { code: error.code(), tag: None, message, weight, remedy: error.hint() });
         }
     }
-    let mut line = serde_json::to_string(&document).expect("strings and numbers always serialize");
-    line.push('\n');
-    line
+    report::json_line(&document)
 }
 
 fn line<'a>(reference: &'a Reference, verified: &'a Verified, image: &'a (Candidate, Proved)) -> VerifiedLine<'a> {

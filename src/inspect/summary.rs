@@ -5,6 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 
+use flate2::Compression;
+use flate2::read::{DeflateDecoder, DeflateEncoder};
 use serde::{Deserialize, Serialize};
 
 use super::probe::Nature;
@@ -49,15 +51,16 @@ impl Summary {
     /// The summary as it is kept; `None` where it is too large to be.
     pub fn pack(&self) -> Option<Vec<u8>> {
         let json = serde_json::to_vec(self).expect("strings and numbers always serialize");
-        let packed = zstd::bulk::compress(&json, 3).ok()?;
+        let mut packed = Vec::new();
+        // Not zstd: its compressor would be used for nothing else, and is a third of a megabyte.
+        DeflateEncoder::new(json.as_slice(), Compression::fast()).read_to_end(&mut packed).ok()?;
         (packed.len() <= LARGEST_PACKED && json.len() as u64 <= LARGEST_UNPACKED).then_some(packed)
     }
 
     /// A summary that was kept; `None` if it cannot be read.
     pub fn unpack(packed: &[u8]) -> Option<Summary> {
         let mut json = Vec::new();
-        let decoder = zstd::stream::read::Decoder::new(packed).ok()?;
-        decoder.take(LARGEST_UNPACKED).read_to_end(&mut json).ok()?;
+        DeflateDecoder::new(packed).take(LARGEST_UNPACKED).read_to_end(&mut json).ok()?;
         serde_json::from_slice(&json).ok()
     }
 

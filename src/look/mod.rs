@@ -8,9 +8,10 @@ mod facts;
 mod files;
 mod open;
 mod read;
+mod remembered;
 mod single;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -20,11 +21,11 @@ use tokio::sync::OnceCell;
 pub use facts::{Facts, Keeper};
 pub use files::{Examined, examine, examine_within};
 use read::Round;
+use remembered::{Learned, for_next_time, is_true_for_ever};
 pub use single::Candidate;
 
-use crate::model::image::{Content, Effort};
 use crate::model::{
-    ArchChoice, ArchTag, Descriptor, Digest, Found, Index, Job, Last, Meaning, Observation, Pattern, Promise,
+    ArchChoice, ArchTag, Descriptor, Digest, Found, Job, Last, Meaning, Observation, Pattern, Platform, Promise,
     Published, Repository, Seen, Tag, Unfit, Words,
 };
 use crate::plan::{OnMismatch, Policy, Verify, contradicts, group};
@@ -95,17 +96,6 @@ pub struct Lookout {
 }
 
 type Versions = BTreeMap<Tag, Vec<ArchTag>>;
-
-/// The most digests that are remembered; beyond, everything is read again.
-const MOST_DIGESTS: usize = 20_000;
-
-/// What was learned. Tags move, so theirs is only a guess that saves a GET where it is right.
-#[derive(Debug, Default)]
-struct Learned {
-    tags: HashMap<Tag, Digest>,
-    found: HashMap<Digest, Found>,
-    content: HashMap<Digest, Content>,
-}
 
 /// What a repository's tags are, as they were listed once.
 #[derive(Debug)]
@@ -257,25 +247,6 @@ impl Lookout {
         }
     }
 
-    /// Lets the next look read these tags at once, where they are said to stand for something new:
-    /// asking first what they stand for would be a round more.
-    pub fn expect(&self, hints: &BTreeMap<Tag, Digest>) {
-        let mut learned = self.learned();
-        for (tag, digest) in hints {
-            if !learned.found.contains_key(digest) {
-                learned.tags.remove(tag);
-            }
-        }
-    }
-
-    /// Remembers what was just written under `tag`, so that it need not be read again.
-    pub fn wrote(&self, tag: &Tag, index: &Index) {
-        let content = read_published(Some(index.kind().media_type()), index.bytes());
-        let mut learned = self.learned();
-        learned.tags.insert(tag.clone(), index.digest().clone());
-        learned.content.insert(index.digest().clone(), content);
-    }
-
     /// Lets the next looks go by this listing of the repository's tags, which somebody just got.
     pub fn take_listing(&self, tags: &[Tag]) {
         let versions = group::by_version(tags, &self.pattern, &self.words);
@@ -379,8 +350,12 @@ impl Lookout {
         };
         let index = Some((digest.clone(), !attestations.is_empty()));
         let about_it = |attestation: &Descriptor| attested(attestation) == Some(entry.digest.as_str());
-        let attestations: Vec<Descriptor> =
+        let mut attestations: Vec<Descriptor> =
             attestations.into_iter().filter(|a| self.scope.attestations && about_it(a)).collect();
+        for attestation in &mut attestations {
+            // Without a platform, clients that find none of their own would try to run it.
+            attestation.platform = Some(Platform::unknown());
+        }
 
         self.open_entry(round, entry, attestations, index, promise).await
     }
@@ -448,14 +423,6 @@ impl Lookout {
         }
         published(manifest.digest, content)
     }
-
-    fn learned(&self) -> std::sync::MutexGuard<'_, Learned> {
-        let mut learned = self.learned.lock().expect("no panic happens while it is held");
-        if learned.tags.len().max(learned.found.len()).max(learned.content.len()) > MOST_DIGESTS {
-            *learned = Learned::default();
-        }
-        learned
-    }
 }
 
 /// Manifests that cannot be used are facts about them; everything else is the world failing us.
@@ -466,32 +433,5 @@ fn unfit_manifest(error: RegistryError) -> Result<Unfit, RegistryError> {
             Ok(Unfit::TooLarge(format!("a manifest of more than {limit_bytes} bytes")))
         }
         error => Err(error),
-    }
-}
-
-/// What is remembered of a look: not what it cost.
-fn for_next_time(mut found: Found) -> Found {
-    if let Found::Image(image) = &mut found {
-        image.effort = Effort::default();
-    }
-    found
-}
-
-/// Whether a digest will always lead to this; what is missing or broken today may be there tomorrow.
-fn is_true_for_ever(found: &Found) -> bool {
-    match found {
-        // Who vouches for an image may change any day. What files prove has a memory of its own, which
-        // knows which gaps stay.
-        Found::Image(image) => {
-            image.original.is_none() && image.evidence.as_ref().is_none_or(|evidence| evidence.gap.is_none())
-        }
-        Found::Missing => false,
-        Found::Unfit(unfit) => !matches!(
-            unfit,
-            Unfit::ContentMissing(_)
-                | Unfit::AttestationMissing(_)
-                | Unfit::DigestMismatch { .. }
-                | Unfit::SizeMismatch { .. }
-        ),
     }
 }

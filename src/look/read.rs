@@ -5,10 +5,12 @@
 
 use std::collections::HashSet;
 use std::sync::Mutex;
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 
+use super::remembered::is_about_headers;
 use super::{Known, Lookout, unfit_manifest};
 use crate::model::text::clean;
 use crate::model::{Claim, Descriptor, Digest, Fate, Job, Seen, Served, ServedChild, Tag, Unfit};
@@ -112,7 +114,7 @@ impl Lookout {
         let manifest = round.registry.manifest(&self.repository, digest.as_str()).await?;
         if let Some(manifest) = &manifest {
             self.remember(manifest);
-            round.there().insert(digest.clone());
+            self.is_known_there(round, digest);
         }
         Ok(manifest)
     }
@@ -132,9 +134,16 @@ impl Lookout {
         }
         let is_there = round.registry.resolve(&self.repository, digest.as_str()).await?.is_some();
         if is_there {
-            round.there().insert(digest.clone());
+            self.is_known_there(round, digest);
         }
         Ok(is_there)
+    }
+
+    fn is_known_there(&self, round: &Round<'_>, digest: &Digest) {
+        round.there().insert(digest.clone());
+        if !self.is_sparing {
+            self.learned().there.insert(digest.clone(), Instant::now());
+        }
     }
 
     /// What a config claims, or why it cannot be read.
@@ -179,6 +188,9 @@ impl Lookout {
 
     fn remember(&self, manifest: &Manifest) {
         let content_type = manifest.content_type.as_deref().unwrap_or_default();
+        if read_manifest(manifest.content_type.as_deref(), &manifest.bytes).is_err_and(|it| is_about_headers(&it)) {
+            return;
+        }
         if manifest.bytes.len() <= LARGEST_MANIFEST && !content_type.contains('\n') {
             let fact = [content_type.as_bytes(), b"\n", &manifest.bytes].concat();
             self.facts.learn(MANIFEST, &manifest.digest, Bytes::from(fact));

@@ -93,6 +93,11 @@ impl Platform {
         self.os_version.as_deref()
     }
 
+    /// What attestations carry in place of a platform.
+    pub fn unknown() -> Platform {
+        Platform::new("unknown", "unknown", None)
+    }
+
     /// Whether this is what attestations carry in place of a platform.
     pub fn is_unknown(&self) -> bool {
         self.os == "unknown" && self.architecture == "unknown"
@@ -107,12 +112,13 @@ impl Platform {
 
     /// What two entries of one index must not share: to a client they are the same answer.
     ///
-    /// Of a system's version the first three numbers count, as they do when Windows chooses. An arm
-    /// that names no variant (older tools wrote it so) is v7, as clients have it.
+    /// Of a version of Windows the first three numbers count, as they do when it chooses; nobody goes by
+    /// the version of any other system. An arm that names no variant (older tools wrote it so) is v7, as
+    /// clients have it.
     pub fn slot(&self) -> String {
         let default = if self.architecture == "arm" { "v7" } else { "" };
         let mut slot = format!("{}/{}/{}", self.os, self.architecture, self.variant().unwrap_or(default));
-        if let Some(version) = &self.os_version {
+        if let Some(version) = self.os_version.as_ref().filter(|_| self.os == "windows") {
             let build: Vec<&str> = version.split('.').take(3).collect();
             slot.push('@');
             slot.push_str(&build.join("."));
@@ -248,6 +254,8 @@ mod tests {
         assert_eq!(windows("10.0.20348.9").slot(), windows("10.0.20348.1").slot());
         assert_ne!(windows("10.0.20348.9").slot(), windows("10.0.17763.9").slot());
         assert_eq!(platform("linux/arm").slot(), platform("linux/arm/v7").slot());
+        let linux = platform("linux/amd64").on(Some("6.1".to_owned()), Vec::new());
+        assert_eq!(linux.slot(), platform("linux/amd64").slot(), "no client looks at it");
     }
 
     #[test]

@@ -32,6 +32,23 @@ pub fn with_causes(error: &dyn Error) -> String {
     texts.join(": ")
 }
 
+/// What an error began with, fit to be shown: for errors whose other causes only say where they passed.
+pub fn first_cause(error: &dyn Error) -> String {
+    let mut first = error;
+    while let Some(cause) = first.source() {
+        first = cause;
+    }
+    clean(&first.to_string(), LONGEST_CAUSE)
+}
+
+/// `message` behind the name of what it is about, unless it has that name itself.
+pub fn about(name: Option<&str>, message: &str) -> String {
+    match name {
+        Some(name) if !message.contains(name) => format!("`{name}`: {message}"),
+        Some(_) | None => message.to_owned(),
+    }
+}
+
 /// Control characters, and the format characters that reorder, hide or join what stands near them.
 pub(super) fn is_unsafe(c: char) -> bool {
     c.is_control()
@@ -58,6 +75,13 @@ mod tests {
     }
 
     #[test]
+    fn a_message_names_what_it_is_about_once() {
+        assert_eq!(about(Some("armhf-1"), "there is no such tag"), "`armhf-1`: there is no such tag");
+        assert_eq!(about(Some("armhf-1"), "`armhf-1` is not there"), "`armhf-1` is not there");
+        assert_eq!(about(None, "nothing is there"), "nothing is there");
+    }
+
+    #[test]
     fn an_error_tells_its_causes_and_repeats_none() {
         #[derive(Debug, thiserror::Error)]
         #[error("{says}")]
@@ -69,5 +93,6 @@ mod tests {
         let refused = failed("connection\u{1b} refused", None);
         let error = failed("not read", Some(failed("not read", Some(refused))));
         assert_eq!(with_causes(&error), "not read: connection refused");
+        assert_eq!(first_cause(&error), "connection refused");
     }
 }

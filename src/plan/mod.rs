@@ -177,7 +177,8 @@ impl Indexes {
     }
 }
 
-fn changes(published: Option<&Published>, index: &Index) -> Changes {
+/// How `index` differs from what is published, by platform.
+pub fn changes(published: Option<&Published>, index: &Index) -> Changes {
     let children: &[Child] = match published.map(|published| &published.content) {
         Some(Content::Index(children)) => children,
         _ => &[],

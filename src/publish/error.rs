@@ -1,7 +1,7 @@
 //! What ended publishing before a tag was up to date, and what that says about the tag.
 
 use super::MOST_RUNS;
-use crate::model::{Digest, Tag};
+use crate::model::{Digest, Index, Tag};
 use crate::registry::{Kind, RegistryError};
 
 /// The world failed us before the tag was up to date.
@@ -66,6 +66,16 @@ pub enum PublishError {
         /// Why the others were not.
         source: Box<PublishError>,
     },
+    /// The tag was written, something moved, and then it failed.
+    #[error("`{tag}` was written as {written}, its images moved, and it could not be brought up to date")]
+    Overtaken {
+        /// The tag.
+        tag: Tag,
+        /// What was written.
+        written: Digest,
+        /// Why it was not written anew.
+        source: Box<PublishError>,
+    },
     /// The user ended it before anything was written.
     #[error("interrupted; nothing was written")]
     Interrupted,
@@ -76,6 +86,16 @@ fn held(digest: &Option<Digest>) -> &str {
 }
 
 impl PublishError {
+    /// The same, where an earlier run had written `index` under `tag` before it.
+    pub(super) fn after(self, index: Option<Index>, tag: &Tag) -> PublishError {
+        match index {
+            None => self,
+            Some(index) => {
+                PublishError::Overtaken { tag: tag.clone(), written: index.digest().clone(), source: Box::new(self) }
+            }
+        }
+    }
+
     /// What kind of failure it is.
     pub fn kind(&self) -> Kind {
         match self {
@@ -83,7 +103,7 @@ impl PublishError {
             Self::NotReadBack { source, .. } | Self::Changed { source, .. } | Self::Unknown { source, .. } => {
                 source.kind()
             }
-            Self::Partly { source, .. } => source.kind(),
+            Self::Partly { source, .. } | Self::Overtaken { source, .. } => source.kind(),
             Self::Moving { .. } | Self::NotServed { .. } | Self::Interrupted => Kind::Failing,
         }
     }
@@ -97,7 +117,7 @@ impl PublishError {
             Self::NotReadBack { .. } => "not-read-back",
             Self::Changed { .. } => "tag-changed",
             Self::Unknown { .. } => "outcome-unknown",
-            Self::Partly { source, .. } => source.code(),
+            Self::Partly { source, .. } | Self::Overtaken { source, .. } => source.code(),
             Self::Interrupted => "interrupted",
         }
     }
@@ -111,7 +131,7 @@ impl PublishError {
             Self::NotReadBack { .. } => Some("it is most likely published; run again to make sure"),
             Self::Changed { .. } => Some("run again at once: some registries drop a tag when writing it fails"),
             Self::Unknown { .. } => Some("look at the tag, or simply run again"),
-            Self::Partly { .. } => Some("run again: what is done is not done twice"),
+            Self::Partly { .. } | Self::Overtaken { .. } => Some("run again: what is done is not done twice"),
             Self::Interrupted => None,
         }
     }

@@ -10,7 +10,6 @@
 //! Protocol: distribution's "Token Authentication Specification". The token server is in `token`.
 
 use std::collections::HashMap;
-use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use reqwest::header::{HeaderValue, WWW_AUTHENTICATE};
@@ -24,6 +23,7 @@ use super::challenge::{self, Challenge};
 use super::credentials::{Credentials, Keychain};
 use super::error::{Refusal, RegistryError, RequestLine, is_temporary, shown};
 use super::patience::{Budget, Failure};
+use super::scope::scopes;
 use super::send::{Answer, Call, Wire};
 use super::token::{Asked, LONGEST_TOKEN_ANSWER};
 use super::url::check_realm;
@@ -36,8 +36,6 @@ const REFUSED_FOR: Duration = Duration::from_secs(300);
 pub(super) const SHORTEST_LIFE: Duration = Duration::from_secs(60);
 /// Nothing is kept longer, whatever its server says.
 pub(super) const LONGEST_LIFE: Duration = Duration::from_secs(3600);
-/// What the list of all repositories is called in a scope.
-const CATALOG: &str = "registry:catalog:*";
 /// How long a password is used before its keeper is asked again: some hand out short-lived ones.
 const PASSWORD_LIFE: Duration = Duration::from_secs(300);
 
@@ -143,18 +141,13 @@ impl Auth {
     }
 
     /// What to send `call` with, as far as is known by now; waits while another request finds out.
-    pub(super) async fn pass(
-        &self,
-        wire: &Wire,
-        counter: &AtomicU64,
-        call: &Call<'_>,
-    ) -> Result<Pass<'_>, RegistryError> {
-        let (authorization, standing) = self.known(wire, counter, call).await?;
+    pub(super) async fn pass(&self, wire: &Wire, call: &Call<'_>) -> Result<Pass<'_>, RegistryError> {
+        let (authorization, standing) = self.known(wire, call).await?;
         if standing == Standing::Proven {
             return Ok(Pass { authorization, turn: None });
         }
         let turn = self.turn.lock().await;
-        let (authorization, standing) = self.known(wire, counter, call).await?;
+        let (authorization, standing) = self.known(wire, call).await?;
         if standing != Standing::Untried {
             return Ok(Pass { authorization, turn: None });
         }
@@ -167,12 +160,7 @@ impl Auth {
     }
 
     /// The header to send `call` with, `None` for none, and how well it is known to do.
-    async fn known(
-        &self,
-        wire: &Wire,
-        counter: &AtomicU64,
-        call: &Call<'_>,
-    ) -> Result<(Option<HeaderValue>, Standing), RegistryError> {
+    async fn known(&self, wire: &Wire, call: &Call<'_>) -> Result<(Option<HeaderValue>, Standing), RegistryError> {
         let mut state = self.state.lock().await;
         match state.way.clone() {
             Way::Nothing => Ok((None, Standing::Proven)),
@@ -188,7 +176,7 @@ impl Auth {
                 Ok((None, if expects_login { Standing::Untried } else { Standing::Proven }))
             }
             way => {
-                let token = self.token(&mut state, &way, wire, counter, call, Vec::new()).await?;
+                let token = self.token(&mut state, &way, wire, call, Vec::new()).await?;
                 Ok((Some(token.header), token.standing))
             }
         }
@@ -199,7 +187,6 @@ impl Auth {
     pub(super) async fn improve<'a>(
         &'a self,
         wire: &Wire,
-        counter: &AtomicU64,
         call: &Call<'_>,
         answer: &Answer,
         pass: &mut Pass<'a>,
@@ -213,7 +200,7 @@ impl Auth {
             // Somebody got it while this request was under way.
             Some(token) => token.clone(),
             None => {
-                let (way, demanded) = self.challenged(wire, counter, call, answer).await?;
+                let (way, demanded) = self.challenged(wire, call, answer).await?;
                 if let (Way::Bearer { realm: old, .. }, Way::Bearer { realm: new, .. }) = (&state.way, &way)
                     && old != new
                 {
@@ -221,7 +208,7 @@ impl Auth {
                 }
                 state.way = way.clone();
                 state.tokens.remove(call.path);
-                self.token(&mut state, &way, wire, counter, call, demanded).await?
+                self.token(&mut state, &way, wire, call, demanded).await?
             }
         };
         if Some(&token.header) == pass.authorization() {
@@ -270,23 +257,22 @@ impl Auth {
     async fn challenged(
         &self,
         wire: &Wire,
-        counter: &AtomicU64,
         call: &Call<'_>,
         answer: &Answer,
     ) -> Result<(Way, Vec<String>), RegistryError> {
         let challenges = challenges_of(answer);
-        let challenges = if challenges.is_empty() { self.ping(wire, counter, call).await? } else { challenges };
+        let challenges = if challenges.is_empty() { self.ping(wire, call).await? } else { challenges };
         self.choose(wire, call, answer, &challenges)
     }
 
     /// The challenge of the API's root, for registries that send none with the refusal itself.
-    async fn ping(&self, wire: &Wire, counter: &AtomicU64, call: &Call<'_>) -> Result<Vec<Challenge>, RegistryError> {
+    async fn ping(&self, wire: &Wire, call: &Call<'_>) -> Result<Vec<Challenge>, RegistryError> {
         let url = &wire.url("");
         let line = &RequestLine::new(&Method::GET, url);
         let budget = &Budget::new(wire.settings.deadline);
         let once = || async move {
             let request = wire.clients.own()?.get(url.clone());
-            let reading = wire.read(counter, request, line, url, LONGEST_TOKEN_ANSWER);
+            let reading = wire.read(call, request, line, url, LONGEST_TOKEN_ANSWER);
             let root = budget.within(|| line.clone(), reading).await?;
             if is_temporary(root.status) {
                 let refusal = read_refusal(&root);
@@ -332,7 +318,6 @@ impl Auth {
         state: &mut State,
         way: &Way,
         wire: &Wire,
-        counter: &AtomicU64,
         call: &Call<'_>,
         demanded: Vec<String>,
     ) -> Result<Token, RegistryError> {
@@ -347,7 +332,7 @@ impl Auth {
         }
         let demanded = if demanded.is_empty() { known.map(|t| t.scopes.clone()).unwrap_or_default() } else { demanded };
         let scopes = scopes(&demanded, call.path, self.access);
-        let (header, life) = match self.fetch(way, wire, counter, call, &credentials, &scopes).await {
+        let (header, life) = match self.fetch(way, wire, call, &credentials, &scopes).await {
             Ok(fetched) => fetched,
             Err(error) => {
                 if let RegistryError::Auth { source: AuthError::Refused { refusal }, .. } = &error {
@@ -371,7 +356,6 @@ impl Auth {
         &self,
         way: &Way,
         wire: &Wire,
-        counter: &AtomicU64,
         call: &Call<'_>,
         credentials: &Credentials,
         scopes: &[String],
@@ -381,8 +365,8 @@ impl Auth {
         }
         match way {
             Way::Bearer { realm, service } => {
-                let asked = Asked { realm, service: service.as_deref(), scopes };
-                let token = asked.fetch(wire, counter, call, credentials).await?;
+                let asked = Asked { wire, call, realm, service: service.as_deref(), scopes };
+                let token = asked.fetch(credentials).await?;
                 Ok((bearer(call, &token.secret)?, token.life))
             }
             _ => match credentials.basic_header() {
@@ -398,38 +382,6 @@ fn challenges_of(answer: &Answer) -> Vec<Challenge> {
     lines.filter_map(|line| std::str::from_utf8(line.as_bytes()).ok()).flat_map(challenge::parse).collect()
 }
 
-/// What to ask for: what the registry demands first (some token servers read only that), with
-/// everything that this process wants to do in the repository, one scope for each resource.
-fn scopes(demanded: &[String], path: &str, access: Access) -> Vec<String> {
-    if path.is_empty() {
-        return vec![CATALOG.to_owned()];
-    }
-    let ours = format!("repository:{path}:");
-    let mut actions: Vec<&str> = access.as_str().split(',').collect();
-    let mut scopes: Vec<String> = Vec::new();
-    let mut is_asked = false;
-    for scope in demanded {
-        match scope.strip_prefix(&ours) {
-            None => scopes.push(scope.clone()),
-            Some(more) => {
-                actions.extend(more.split(',').filter(|a| !a.is_empty()).filter(|a| !access.as_str().contains(*a)));
-                if !is_asked {
-                    scopes.push(String::new());
-                }
-                is_asked = true;
-            }
-        }
-    }
-    actions.dedup();
-    let own = format!("{ours}{}", actions.join(","));
-    match scopes.iter_mut().find(|scope| scope.is_empty()) {
-        Some(place) => *place = own,
-        None => scopes.push(own),
-    }
-    scopes.truncate(8);
-    scopes
-}
-
 fn bearer(call: &Call<'_>, token: &SecretString) -> Result<HeaderValue, RegistryError> {
     secret_header(call, &format!("Bearer {}", token.expose_secret()))
 }
@@ -443,32 +395,4 @@ pub(super) fn secret_header(call: &Call<'_>, text: &str) -> Result<HeaderValue, 
 
 pub(super) fn failed(call: &Call<'_>, source: AuthError) -> RegistryError {
     RegistryError::Auth { request: call.line(), source }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn asked(demanded: &[&str], access: Access) -> String {
-        let demanded: Vec<String> = demanded.iter().map(|s| (*s).to_owned()).collect();
-        scopes(&demanded, "a/b", access).join(" ")
-    }
-
-    #[test]
-    fn one_scope_for_all_that_is_done_in_a_repository() {
-        assert_eq!(asked(&["repository:a/b:pull"], Access::Publish), "repository:a/b:pull,push");
-        assert_eq!(asked(&["repository:a/b:pull"], Access::Read), "repository:a/b:pull");
-        assert_eq!(asked(&[], Access::Publish), "repository:a/b:pull,push");
-        assert_eq!(scopes(&["repository:a/b:pull".to_owned()], "", Access::Publish), ["registry:catalog:*"]);
-        assert_eq!(asked(&["repository:a/b:*"], Access::Publish), "repository:a/b:pull,push,*");
-    }
-
-    #[test]
-    fn what_the_registry_demands_comes_first() {
-        assert_eq!(
-            asked(&["repository:c/d:pull", "repository:a/b:pull"], Access::Publish),
-            "repository:c/d:pull repository:a/b:pull,push"
-        );
-        assert_eq!(asked(&["registry:catalog:*"], Access::Read), "registry:catalog:* repository:a/b:pull");
-    }
 }

@@ -99,7 +99,7 @@ impl Registry {
         }
     }
 
-    fn blob_call<'a>(&self, repository: &'a Repository, digest: &Digest) -> Call<'a> {
+    fn blob_call<'a>(&'a self, repository: &'a Repository, digest: &Digest) -> Call<'a> {
         let mut call = self.call(Method::GET, repository, &format!("blobs/{digest}"), 0);
         call.follow = Follow::Anywhere;
         call.is_streamed = true;
@@ -108,7 +108,7 @@ impl Registry {
 
     /// Opens a blob to be read from `from` on: what comes, and where in the blob it begins.
     async fn open(&self, call: &Call<'_>, from: u64) -> Result<Option<(Rest, u64)>, RegistryError> {
-        let Some(mut answer) = confirmed(call, self.wire.send(&self.requests, call).await?)? else {
+        let Some(mut answer) = confirmed(call, self.wire.send(call).await?)? else {
             return Ok(None);
         };
         let start = if answer.status == StatusCode::PARTIAL_CONTENT { range_start(&answer.headers) } else { Some(0) };

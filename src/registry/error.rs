@@ -44,6 +44,20 @@ pub struct Refusal {
     pub message: String,
 }
 
+impl Refusal {
+    /// Whether it means that the tag must not change; every registry has its own way of saying.
+    pub(super) fn is_immutable(&self) -> bool {
+        let says = |word: &str| self.message.to_ascii_lowercase().contains(word);
+        match self.status.as_u16() {
+            409 => matches!(self.code.as_str(), "TAG_IMMUTABLE" | "TAG_ALREADY_EXISTS") || says("immutable"),
+            400 => self.code == "TAG_INVALID" && says("immutable"),
+            412 => self.code == "PRECONDITION" || says("immutable"),
+            403 | 405 => says("immutable"),
+            _ => false,
+        }
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.status.as_str())?;
@@ -111,6 +125,12 @@ pub enum RegistryError {
         request: RequestLine,
         /// Why not.
         why: String,
+    },
+    /// It would have changed something, and what it was decided on is too long ago.
+    #[error("{request} was not sent: it was decided on too long ago")]
+    Late {
+        /// The request.
+        request: RequestLine,
     },
     /// The registry says that we ask too much.
     #[error("{request} was put off again and again ({refusal})")]
@@ -257,7 +277,7 @@ impl RegistryError {
             Self::Unreachable { .. } => "unreachable",
             Self::Tls { .. } => "tls",
             Self::TimedOut { .. } => "timed-out",
-            Self::NotSent { .. } => "not-sent",
+            Self::NotSent { .. } | Self::Late { .. } => "not-sent",
             Self::NoCatalog { .. } => "no-catalog",
             Self::RateLimited { .. } => "rate-limited",
             Self::Failed { .. } | Self::StorageRefused { .. } => "registry-failed",
@@ -300,6 +320,7 @@ impl RegistryError {
             Self::Unreachable { .. }
             | Self::TimedOut { .. }
             | Self::NotSent { .. }
+            | Self::Late { .. }
             | Self::Failed { .. }
             | Self::StorageRefused { .. }
             | Self::Tls { .. }
@@ -328,4 +349,25 @@ impl RegistryError {
 /// Statuses after which the same request may succeed.
 pub(super) fn is_temporary(status: StatusCode) -> bool {
     matches!(status.as_u16(), 408 | 429 | 499 | 500 | 502 | 503 | 504 | 520..=524)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn immutable_tags_are_known_in_all_their_dialects() {
+        let refusal = |status: u16, code: &str, message: &str| Refusal {
+            status: StatusCode::from_u16(status).expect("a status"),
+            code: code.to_owned(),
+            message: message.to_owned(),
+        };
+        assert!(refusal(409, "TAG_ALREADY_EXISTS", "").is_immutable());
+        assert!(refusal(400, "TAG_INVALID", "The image tag 'x' is immutable").is_immutable());
+        assert!(refusal(412, "PRECONDITION", "configured as immutable").is_immutable());
+        assert!(refusal(403, "DENIED", "tag is immutable").is_immutable());
+        assert!(!refusal(403, "DENIED", "requested access to the resource is denied").is_immutable());
+        assert!(!refusal(412, "PROJECTPOLICYVIOLATION", "vulnerable").is_immutable());
+        assert!(!refusal(409, "CONFLICT", "").is_immutable());
+    }
 }

@@ -1,9 +1,10 @@
 //! JSON that every reader understands alike.
 //!
 //! Two readers of one document must not see different things: a key that stands twice is read
-//! first by some and last by others, and Go's reader takes `Manifests` for `manifests`. Documents
-//! that name images are therefore refused when a key is doubled, or when a key that matters is
-//! written in other letters. Depth is limited, since nesting costs stack.
+//! first by some and last by others, and Go's reader takes `Manifests` for `manifests`, and even
+//! `manifeſts`, since it folds letters as Unicode does. Documents that name images are therefore
+//! refused when a key is doubled, or when a key that matters is written in other letters. Depth is
+//! limited, since nesting costs stack.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -93,7 +94,7 @@ impl Place<'_> {
         if seen.contains(key) {
             return Err(self.stop(Flaw::Ambiguous(format!("the key `{shown}` stands twice in one object"))));
         }
-        let meant = KEYS.iter().find(|known| known.eq_ignore_ascii_case(key) && **known != key);
+        let meant = KEYS.iter().find(|known| known.eq_ignore_ascii_case(&folded(key)) && **known != key);
         match meant {
             Some(meant) if self.keys_matter => Err(self.stop(Flaw::Ambiguous(format!(
                 "the key `{shown}` is `{meant}` to some readers and unknown to others"
@@ -101,6 +102,11 @@ impl Place<'_> {
             _ => Ok(()),
         }
     }
+}
+
+/// `key` with the letters replaced that Unicode folds to a letter of ASCII: there are these two.
+fn folded(key: &str) -> String {
+    key.replace('\u{17f}', "s").replace('\u{212a}', "k")
 }
 
 impl<'de> DeserializeSeed<'de> for Place<'_> {
@@ -182,6 +188,10 @@ mod tests {
         assert_eq!(
             flaw(r#"{"Architecture":"arm"}"#),
             "ambiguous: the key `Architecture` is `architecture` to some readers and unknown to others"
+        );
+        assert_eq!(
+            flaw(r#"{"manifests":[{"digest":"a","dige\u017ft":"b"}]}"#),
+            "ambiguous: the key `digeſt` is `digest` to some readers and unknown to others"
         );
         assert_eq!(
             flaw(r#"{"config":{"Labels":{"a":"1","a":"2"}}}"#),

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use reqwest::Method;
 
 use super::link::{self, Next};
-use super::send::{Call, Follow};
+use super::send::Call;
 use super::wire::{CatalogPage, Listed, TagPage, read_refusal};
 use super::{Registry, RegistryError, confirmed};
 use crate::model::{Repository, Tag};
@@ -48,19 +48,7 @@ impl Registry {
     ///
     /// Those of [`Registry::tags`]; also 404, which means that there is no such listing.
     pub async fn repositories(&self) -> Result<Vec<Repository>, RegistryError> {
-        let call = Call {
-            method: Method::GET,
-            url: self.wire.url("_catalog"),
-            accept: "",
-            body: None,
-            path: "",
-            limit_bytes: LARGEST_PAGE,
-            follow: Follow::SameOrigin,
-            fresh: false,
-            gate: None,
-            range: None,
-            is_streamed: false,
-        };
+        let call = self.call_at(Method::GET, "", "_catalog", LARGEST_PAGE);
         let page = |body: &[u8]| serde_json::from_slice::<CatalogPage>(body).ok().map(|page| page.repositories);
         let name = |path: &str| format!("{}/{path}", self.wire.host).parse::<Repository>().ok();
         let listed = self.list(call.clone(), "repository", page, |text| name(text).filter(|it| it.path() == text));
@@ -79,7 +67,7 @@ impl Registry {
         let (mut odd, mut bytes) = (0usize, 0u64);
         call.accept = "application/json";
         loop {
-            let answer = self.wire.send(&self.requests, &call).await?;
+            let answer = self.wire.send(&call).await?;
             let refusal = read_refusal(&answer);
             let Some(answer) = confirmed(&call, answer)? else {
                 if queries.is_empty() {

@@ -22,6 +22,7 @@ mod patience;
 mod put;
 mod receive;
 mod referrers;
+mod scope;
 mod send;
 mod token;
 mod url;
@@ -43,9 +44,10 @@ use credentials::Keychain;
 pub use error::{Kind, Refusal, RegistryError, RequestLine};
 pub use gate::{Gate, Permission};
 pub use pace::{Observed, Observer, Rate, Shared, Together};
+pub use put::Decided;
 use send::{Answer, Call, Follow, Wire};
 pub use url::is_public;
-use wire::{ACCEPT_MANIFESTS, read_refusal};
+use wire::{ACCEPT_MANIFESTS, has_errors, read_refusal};
 pub use wire::{
     Document, attested, is_attestation, read_claim, read_layers, read_manifest, read_published, read_served,
 };
@@ -245,13 +247,18 @@ impl Registry {
     pub async fn resolve(&self, repository: &Repository, reference: &str) -> Result<Option<Digest>, RegistryError> {
         let mut call = self.manifest_call(Method::HEAD, repository, reference);
         call.fresh = true;
-        let answer = self.wire.send(&self.requests, &call).await?;
+        let answer = self.wire.send(&call).await?;
         if !matches!(answer.status, StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED) {
-            let Some(answer) = confirmed(&call, answer)? else {
-                return Ok(None);
-            };
-            if let Some(digest) = announced_digest(&answer.headers) {
-                return Ok(Some(digest));
+            // Plain text is what proxies without a route answer with. A body would tell, and this has none.
+            let is_doubtful = answer.status == StatusCode::NOT_FOUND && is_of_type(&answer, "text/plain");
+            match confirmed(&call, answer)? {
+                None if is_doubtful => {}
+                None => return Ok(None),
+                Some(answer) => {
+                    if let Some(found) = announced_digest(&answer.headers) {
+                        return is_the_one(&call, reference, found).map(Some);
+                    }
+                }
             }
         }
         call.method = Method::GET;
@@ -290,23 +297,30 @@ impl Registry {
         Ok(Some(Ok(answer.body)))
     }
 
-    fn manifest_call<'a>(&self, method: Method, repository: &'a Repository, reference: &str) -> Call<'a> {
+    fn manifest_call<'a>(&'a self, method: Method, repository: &'a Repository, reference: &str) -> Call<'a> {
         let mut call = self.call(method, repository, &format!("manifests/{reference}"), LARGEST_MANIFEST);
         call.accept = ACCEPT_MANIFESTS;
         call
     }
 
-    fn call<'a>(&self, method: Method, repository: &'a Repository, below: &str, limit_bytes: u64) -> Call<'a> {
+    fn call<'a>(&'a self, method: Method, repository: &'a Repository, below: &str, limit_bytes: u64) -> Call<'a> {
+        self.call_at(method, repository.path(), &format!("{}/{below}", repository.path()), limit_bytes)
+    }
+
+    /// A request about the repository `path`, which is empty for the list of all.
+    fn call_at<'a>(&'a self, method: Method, path: &'a str, below: &str, limit_bytes: u64) -> Call<'a> {
         Call {
             method,
-            url: self.wire.url(&format!("{}/{below}", repository.path())),
+            url: self.wire.url(below),
             accept: "",
             body: None,
-            path: repository.path(),
+            sent: &self.requests,
+            path,
             limit_bytes,
             follow: Follow::SameOrigin,
             fresh: false,
             gate: None,
+            until: None,
             range: None,
             is_streamed: false,
         }
@@ -314,23 +328,27 @@ impl Registry {
 
     /// Sends a request for something that may be missing.
     async fn found(&self, call: &Call<'_>) -> Result<Option<Answer>, RegistryError> {
-        confirmed(call, self.wire.send(&self.requests, call).await?)
+        confirmed(call, self.wire.send(call).await?)
     }
 }
 
 /// Takes 200 for yes and a registry's 404 for no; everything else is neither.
 ///
-/// A page of HTML is no registry's 404: it comes from a proxy that knows no such host or path.
+/// A page of HTML or a bare sentence (`404 page not found`) is no registry's 404: it comes from a proxy
+/// that knows no such host or path.
 fn confirmed(call: &Call<'_>, answer: Answer) -> Result<Option<Answer>, RegistryError> {
     let request = || call.line();
-    let is_html = content_type(&answer.headers).is_some_and(|kind| kind.to_ascii_lowercase().starts_with("text/html"));
-    if is_html && (answer.status.is_success() || answer.status == StatusCode::NOT_FOUND) {
+    if is_of_type(&answer, "text/html") && (answer.status.is_success() || answer.status == StatusCode::NOT_FOUND) {
         let found = format!("status {} with a page of HTML", answer.status.as_u16());
         return Err(RegistryError::NotARegistry { request: request(), found });
     }
     match answer.status {
         StatusCode::OK => Ok(Some(answer)),
         StatusCode::PARTIAL_CONTENT if call.range.is_some() => Ok(Some(answer)),
+        StatusCode::NOT_FOUND if call.follow == Follow::SameOrigin && !speaks_as_registry(call, &answer) => {
+            let found = "status 404 with a text of its own".to_owned();
+            Err(RegistryError::NotARegistry { request: request(), found })
+        }
         StatusCode::NOT_FOUND => {
             let refusal = read_refusal(&answer);
             match refusal.code.as_str() {
@@ -356,6 +374,26 @@ fn confirmed(call: &Call<'_>, answer: Answer) -> Result<Option<Answer>, Registry
         }
         _ => Err(RegistryError::Failed { request: request(), refusal: read_refusal(&answer) }),
     }
+}
+
+/// Whether a refusal may be a registry's: it says nothing, or it says it as the specification has it
+/// (distribution-spec 1.1, "Error Codes"). The list of repositories is outside of that.
+fn speaks_as_registry(call: &Call<'_>, answer: &Answer) -> bool {
+    call.path.is_empty() || answer.body.trim_ascii().is_empty() || has_errors(&answer.body)
+}
+
+/// Whether what a registry has is what it was asked for, where that was a digest.
+fn is_the_one(call: &Call<'_>, reference: &str, found: Digest) -> Result<Digest, RegistryError> {
+    match reference.parse::<Digest>() {
+        Ok(asked) if asked != found => {
+            Err(RegistryError::DigestMismatch { request: call.line(), expected: asked.to_string(), found })
+        }
+        _ => Ok(found),
+    }
+}
+
+fn is_of_type(answer: &Answer, media_type: &str) -> bool {
+    content_type(&answer.headers).is_some_and(|found| found.to_ascii_lowercase().starts_with(media_type))
 }
 
 fn announced_digest(headers: &HeaderMap) -> Option<Digest> {

@@ -3,12 +3,14 @@
 //! Whatever is sent, a lost answer says nothing about what was done; so the registry is asked what
 //! it has before anything is sent again.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use reqwest::header::LOCATION;
 use reqwest::{Method, StatusCode};
 
 use super::error::RegistryError;
-use super::send::{Answer, Call, Follow, is_immutable};
+use super::send::{Answer, Call, Follow};
 use super::url::same_origin;
 use super::wire::read_refusal;
 use super::{Registry, announced_digest, confirmed, error};
@@ -20,6 +22,15 @@ const MOST_PUTS: u32 = 3;
 /// The most bytes read of an answer that has nothing to say.
 const LARGEST_RECEIPT: u64 = 64 * 1024;
 
+/// What the write of a tag was decided on.
+#[derive(Clone, Copy, Debug)]
+pub struct Decided<'a> {
+    /// What the tag stood for then; none if it was not there.
+    pub before: Option<&'a Digest>,
+    /// From when on that was too long ago for a write to begin.
+    pub until: Instant,
+}
+
 /// A manifest to be stored: where, and what.
 #[derive(Clone, Copy)]
 struct Stored<'a> {
@@ -29,10 +40,12 @@ struct Stored<'a> {
     bytes: &'a Bytes,
     digest: &'a Digest,
     media_type: &'static str,
+    /// What it was decided on, where that matters.
+    decided: Option<Decided<'a>>,
 }
 
 impl Registry {
-    /// Puts `index` under `tag`.
+    /// Puts `index` under `tag`, whatever is there.
     ///
     /// Wire: `PUT /v2/<name>/manifests/<tag>`, answered by `201 Created` and nothing else.
     /// Spec: distribution-spec 1.1, "Pushing Manifests" (end-7). A registry must keep the bytes
@@ -52,7 +65,28 @@ impl Registry {
     #[tracing::instrument(skip_all, fields(%repository, %tag, index.digest = %index.digest()))]
     pub async fn put_index(&self, repository: &Repository, tag: &Tag, index: &Index) -> Result<(), RegistryError> {
         let (bytes, digest, media_type) = (index.bytes(), index.digest(), index.kind().media_type());
-        self.put(Stored { repository, reference: tag.as_str(), bytes, digest, media_type }).await
+        self.put(Stored { repository, reference: tag.as_str(), bytes, digest, media_type, decided: None }).await
+    }
+
+    /// Puts `index` under `tag` as [`Registry::put_index`] does it, but nothing is sent once what was
+    /// decided on is too long ago (waits that the registry asks for may be long), and nothing is sent
+    /// again over what somebody else has put there meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Registry::put_index`], and [`RegistryError::Late`]: nothing was sent, or what was
+    /// sent was not carried out.
+    #[tracing::instrument(skip_all, fields(%repository, %tag, index.digest = %index.digest()))]
+    pub async fn replace_index(
+        &self,
+        repository: &Repository,
+        tag: &Tag,
+        index: &Index,
+        decided: Decided<'_>,
+    ) -> Result<(), RegistryError> {
+        let (bytes, digest, media_type) = (index.bytes(), index.digest(), index.kind().media_type());
+        let decided = Some(decided);
+        self.put(Stored { repository, reference: tag.as_str(), bytes, digest, media_type, decided }).await
     }
 
     /// Puts an image's manifest under its own digest, unless it is there.
@@ -75,7 +109,7 @@ impl Registry {
             return Ok(());
         }
         let media_type = if media_type == DOCKER_MANIFEST { DOCKER_MANIFEST } else { OCI_MANIFEST };
-        self.put(Stored { repository, reference: digest.as_str(), bytes, digest, media_type }).await
+        self.put(Stored { repository, reference: digest.as_str(), bytes, digest, media_type, decided: None }).await
     }
 
     /// Uploads a small blob, unless it is there.
@@ -111,7 +145,7 @@ impl Registry {
     async fn has_blob(&self, repository: &Repository, digest: &Digest) -> Result<bool, RegistryError> {
         let mut call = self.call(Method::HEAD, repository, &format!("blobs/{digest}"), LARGEST_RECEIPT);
         call.follow = Follow::Nowhere;
-        match self.wire.send(&self.requests, &call).await {
+        match self.wire.send(&call).await {
             Ok(answer) => Ok(confirmed(&call, answer)?.is_some()),
             // Who points to where a blob is stored has it.
             Err(RegistryError::RedirectRefused { .. }) => Ok(true),
@@ -123,7 +157,7 @@ impl Registry {
         let mut call = self.call(Method::POST, repository, "blobs/uploads/", LARGEST_RECEIPT);
         call.follow = Follow::Nowhere;
         call.gate = Some(&self.gate);
-        let answer = self.wire.send(&self.requests, &call).await?;
+        let answer = self.wire.send(&call).await?;
         if answer.status != StatusCode::ACCEPTED {
             return Err(unexpected(&call, &answer, "202"));
         }
@@ -137,7 +171,7 @@ impl Registry {
         call.method = Method::PUT;
         call.url = url;
         call.body = Some((bytes.clone(), "application/octet-stream"));
-        let answer = self.wire.send(&self.requests, &call).await?;
+        let answer = self.wire.send(&call).await?;
         match (answer.status, announced_digest(&answer.headers)) {
             (StatusCode::CREATED, Some(found)) if found != *digest => {
                 Err(RegistryError::DigestMismatch { request: call.line(), expected: digest.to_string(), found })
@@ -169,6 +203,8 @@ impl Registry {
             match served {
                 Ok(Some(digest)) if digest == *stored.digest => return Ok(()),
                 Ok(_) if was_refused || tries >= MOST_PUTS => return Err(error),
+                // A tag that is gone may be what the failure left behind (zot); anything else is somebody's.
+                Ok(Some(digest)) if stored.decided.is_some_and(|it| it.before != Some(&digest)) => return Err(error),
                 Ok(_) => tokio::time::sleep(self.wire.settings.retry.pause(tries, false)).await,
                 Err(source) => {
                     let request = self.manifest_call(Method::PUT, stored.repository, stored.reference).line();
@@ -184,7 +220,8 @@ impl Registry {
         call.accept = "";
         call.body = Some((stored.bytes.clone(), stored.media_type));
         call.gate = Some(&self.gate);
-        let answer = self.wire.send(&self.requests, &call).await?;
+        call.until = stored.decided.map(|decided| decided.until);
+        let answer = self.wire.send(&call).await?;
         let (request, refusal) = (call.line(), read_refusal(&answer));
         if answer.status == StatusCode::CREATED {
             return match announced_digest(&answer.headers) {
@@ -194,7 +231,7 @@ impl Registry {
                 _ => Ok(()),
             };
         }
-        if is_immutable(&refusal) {
+        if refusal.is_immutable() {
             return Err(RegistryError::Immutable { request, refusal });
         }
         Err(match (answer.status.as_u16(), refusal.code.as_str()) {

@@ -9,6 +9,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::error::{RegistryError, RequestLine};
 use super::send::Answer;
+use crate::model::text::first_cause;
 
 /// A body that is still coming.
 #[derive(Debug)]
@@ -93,17 +94,15 @@ async fn collect(
 fn failure(line: &RequestLine, error: reqwest::Error) -> RegistryError {
     let error = error.without_url();
     let request = line.clone();
-    let causes: Vec<String> =
-        std::iter::successors(std::error::Error::source(&error), |e| e.source()).map(ToString::to_string).collect();
+    let cause = first_cause(&error);
     if error.is_timeout() && !error.is_connect() {
         return RegistryError::Unreachable { request, cause: "the connection timed out".to_owned() };
     }
     if is_about_trust(&error) {
-        return RegistryError::Tls { request, cause: causes.last().cloned().unwrap_or_default() };
+        return RegistryError::Tls { request, cause };
     }
-    let cause = causes.last().cloned().unwrap_or_else(|| error.to_string());
     let cause = if error.is_timeout() { "connecting timed out".to_owned() } else { cause };
-    RegistryError::Unreachable { request, cause: crate::model::text::clean(&cause, 300) }
+    RegistryError::Unreachable { request, cause }
 }
 
 /// Whether TLS itself failed, which no repetition mends.

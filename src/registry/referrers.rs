@@ -49,7 +49,7 @@ impl Registry {
     async fn referrers(&self, repository: &Repository, digest: &Digest) -> Result<usize, RegistryError> {
         let mut call = self.call(Method::GET, repository, &format!("referrers/{digest}"), LARGEST_MANIFEST);
         call.accept = OCI_INDEX;
-        let answer = self.wire.send(&self.requests, &call).await?;
+        let answer = self.wire.send(&call).await?;
         match answer.status.as_u16() {
             200 => {
                 // What is no such list comes from a registry that does not know the question.

@@ -19,7 +19,7 @@ use tracing::Instrument as _;
 use super::Settings;
 use super::auth::Auth;
 use super::client::Clients;
-use super::error::{Refusal, RegistryError, RequestLine, is_temporary};
+use super::error::{RegistryError, RequestLine, is_temporary};
 use super::gate::Gate;
 use super::pace::{Observed, Pace};
 use super::patience::{Budget, Failure, LONGEST_WAIT, retry_after};
@@ -61,6 +61,8 @@ pub(super) struct Call<'a> {
     pub(super) accept: &'static str,
     /// What is sent, and its media type.
     pub(super) body: Option<(Bytes, &'static str)>,
+    /// Counts what is sent for it: tokens, redirects and repetitions included.
+    pub(super) sent: &'a AtomicU64,
     /// The repository that it is about, empty for the list of all; what a token is asked for.
     pub(super) path: &'a str,
     /// The most bytes that are read of the answer.
@@ -70,6 +72,8 @@ pub(super) struct Call<'a> {
     pub(super) fresh: bool,
     /// Who is asked before it is sent, if it changes something.
     pub(super) gate: Option<&'a Gate>,
+    /// From when on it is not sent any more, if it must not be late.
+    pub(super) until: Option<Instant>,
     /// The bytes that are wanted, where that is not all of them.
     pub(super) range: Option<Range<u64>>,
     /// Whether a good answer's body is left to be read by the caller, piece by piece.
@@ -144,11 +148,12 @@ impl Wire {
     ///
     /// Answers are final, other than 401, 429 and the statuses of a registry that is unwell: those
     /// become errors once repeating did not help. 404 is an answer.
-    pub(super) async fn send(&self, counter: &AtomicU64, call: &Call<'_>) -> Result<Answer, RegistryError> {
+    pub(super) async fn send(&self, call: &Call<'_>) -> Result<Answer, RegistryError> {
         let span = tracing::debug_span!("request", method = %call.method, url = %super::error::shown(&call.url));
         let budget = Budget::new(self.settings.deadline);
-        let attempt = || self.once(counter, call, &budget);
-        self.repeat(&budget, |error| call.may_repeat(error), attempt).instrument(span).await
+        let attempt = || self.once(call, &budget);
+        // Many are under way at once within what one job awaits: on the stack they would be too much.
+        Box::pin(self.repeat(&budget, |error| call.may_repeat(error), attempt).instrument(span)).await
     }
 
     /// Does `attempt` until it succeeds, fails for good, or has used up its tries or its time.
@@ -213,15 +218,15 @@ impl Wire {
     }
 
     /// One attempt: authorised as far as we know how, and once more if the registry wants more.
-    async fn once(&self, counter: &AtomicU64, call: &Call<'_>, budget: &Budget) -> Result<Answer, Failure> {
+    async fn once(&self, call: &Call<'_>, budget: &Budget) -> Result<Answer, Failure> {
         let auth = if call.path.is_empty() { &self.catalog_auth } else { &self.auth };
-        let mut pass = auth.pass(self, counter, call).await.map_err(Failure::last)?;
-        let mut answer = self.follow_within(budget, counter, call, pass.authorization()).await?;
+        let mut pass = auth.pass(self, call).await.map_err(Failure::last)?;
+        let mut answer = self.follow_within(budget, call, pass.authorization()).await?;
 
         if answer.status == StatusCode::UNAUTHORIZED && answer.is_home {
-            let is_better = auth.improve(self, counter, call, &answer, &mut pass).await.map_err(Failure::last)?;
+            let is_better = auth.improve(self, call, &answer, &mut pass).await.map_err(Failure::last)?;
             if is_better {
-                answer = self.follow_within(budget, counter, call, pass.authorization()).await?;
+                answer = self.follow_within(budget, call, pass.authorization()).await?;
             }
         }
         auth.learn(call, pass, &answer).await.map_err(Failure::last)?;
@@ -235,7 +240,7 @@ impl Wire {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if !answer.is_home => {
                 RegistryError::StorageRefused { request, refusal }
             }
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if !is_immutable(&refusal) => {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if !refusal.is_immutable() => {
                 let (needed, repository) = match call.path {
                     "" => ("*", "the list of repositories".to_owned()),
                     path => (self.settings.access.as_str(), path.to_owned()),
@@ -259,14 +264,16 @@ impl Wire {
     async fn follow_within(
         &self,
         budget: &Budget,
-        counter: &AtomicU64,
         call: &Call<'_>,
         authorization: Option<&HeaderValue>,
     ) -> Result<Answer, RegistryError> {
         let permit = self.permit().await;
         self.wait_for_turn().await;
         let started = Instant::now();
-        let following = budget.within(|| call.line(), self.follow(counter, call, authorization));
+        if call.until.is_some_and(|until| until <= started) {
+            return Err(RegistryError::Late { request: call.line() });
+        }
+        let following = budget.within(|| call.line(), self.follow(call, authorization));
         let mut answer = match call.gate {
             None => following.await?,
             Some(gate) => match gate.pass(following).await {
@@ -284,16 +291,11 @@ impl Wire {
     /// Sends a request and goes where the answer sends us, as far as that is allowed.
     ///
     /// Only the registry itself gets `Authorization`; once a redirect has left it, nobody does.
-    async fn follow(
-        &self,
-        counter: &AtomicU64,
-        call: &Call<'_>,
-        authorization: Option<&HeaderValue>,
-    ) -> Result<Answer, RegistryError> {
+    async fn follow(&self, call: &Call<'_>, authorization: Option<&HeaderValue>) -> Result<Answer, RegistryError> {
         let mut url = call.url.clone();
         let mut at_home = true;
         for _ in 0..=MOST_REDIRECTS {
-            let answer = self.exchange(counter, call, url.clone(), authorization.filter(|_| at_home)).await?;
+            let answer = self.exchange(call, url.clone(), authorization.filter(|_| at_home)).await?;
             let Some(location) = redirection(&answer) else {
                 return Ok(Answer { is_home: at_home, ..answer });
             };
@@ -324,16 +326,20 @@ impl Wire {
         }
     }
 
+    /// The client for a URL: the registry's own, or the one for wherever it sends us.
+    pub(super) fn client(&self, url: &Url) -> Result<&reqwest::Client, RegistryError> {
+        if same_origin(&self.base, url) { self.clients.own() } else { self.clients.foreign() }
+    }
+
     /// One request and its answer, read up to the limit.
     async fn exchange(
         &self,
-        counter: &AtomicU64,
         call: &Call<'_>,
         url: Url,
         authorization: Option<&HeaderValue>,
     ) -> Result<Answer, RegistryError> {
-        let client = if same_origin(&self.base, &url) { self.clients.own()? } else { self.clients.foreign()? };
-        let mut request = client.request(call.method.clone(), url.clone()).header(ACCEPT_ENCODING, "identity");
+        let mut request =
+            self.client(&url)?.request(call.method.clone(), url.clone()).header(ACCEPT_ENCODING, "identity");
         if !call.accept.is_empty() {
             request = request.header(ACCEPT, call.accept);
         }
@@ -350,23 +356,23 @@ impl Wire {
             request = request.header(CONTENT_TYPE, *media_type).body(body.clone());
         }
         if call.is_streamed {
-            let result = receive::open(counter, request, &call.line(), &url).await;
+            let result = receive::open(call.sent, request, &call.line(), &url).await;
             self.tell(&result);
             return result;
         }
-        self.read(counter, request, &call.line(), &url, call.limit_bytes).await
+        self.read(call, request, &call.line(), &url, call.limit_bytes).await
     }
 
-    /// Sends a prepared request, reads its answer up to `limit_bytes`, and tells who wants to know.
+    /// Sends a prepared request for `call`, reads its answer up to `limit_bytes`, and tells who wants to know.
     pub(super) async fn read(
         &self,
-        counter: &AtomicU64,
+        call: &Call<'_>,
         request: reqwest::RequestBuilder,
         line: &RequestLine,
         url: &Url,
         limit_bytes: u64,
     ) -> Result<Answer, RegistryError> {
-        let result = receive::read(counter, request, line, url, limit_bytes).await;
+        let result = receive::read(call.sent, request, line, url, limit_bytes).await;
         self.tell(&result);
         result
     }
@@ -391,37 +397,4 @@ fn redirection(answer: &Answer) -> Option<String> {
     let is_redirection = matches!(answer.status.as_u16(), 301 | 302 | 303 | 307 | 308);
     let location = answer.headers.get(LOCATION)?.to_str().ok()?;
     is_redirection.then(|| location.to_owned())
-}
-
-/// Whether a refusal means that the tag must not change; every registry has its own way of saying.
-pub(super) fn is_immutable(refusal: &Refusal) -> bool {
-    let says = |word: &str| refusal.message.to_ascii_lowercase().contains(word);
-    match refusal.status.as_u16() {
-        409 => matches!(refusal.code.as_str(), "TAG_IMMUTABLE" | "TAG_ALREADY_EXISTS") || says("immutable"),
-        400 => refusal.code == "TAG_INVALID" && says("immutable"),
-        412 => refusal.code == "PRECONDITION" || says("immutable"),
-        403 | 405 => says("immutable"),
-        _ => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn immutable_tags_are_known_in_all_their_dialects() {
-        let refusal = |status: u16, code: &str, message: &str| Refusal {
-            status: StatusCode::from_u16(status).expect("a status"),
-            code: code.to_owned(),
-            message: message.to_owned(),
-        };
-        assert!(is_immutable(&refusal(409, "TAG_ALREADY_EXISTS", "")));
-        assert!(is_immutable(&refusal(400, "TAG_INVALID", "The image tag 'x' is immutable")));
-        assert!(is_immutable(&refusal(412, "PRECONDITION", "configured as immutable")));
-        assert!(is_immutable(&refusal(403, "DENIED", "tag is immutable")));
-        assert!(!is_immutable(&refusal(403, "DENIED", "requested access to the resource is denied")));
-        assert!(!is_immutable(&refusal(412, "PROJECTPOLICYVIOLATION", "vulnerable")));
-        assert!(!is_immutable(&refusal(409, "CONFLICT", "")));
-    }
 }

@@ -3,7 +3,6 @@
 //! Protocol: distribution's "Token Authentication Specification" (GET with a login) and its OAuth2
 //! variant (POST with an identity token). Where a token server may be is decided in `url`.
 
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
@@ -25,6 +24,9 @@ pub(super) const LONGEST_TOKEN_ANSWER: u64 = 128 * 1024;
 
 /// What is asked of a token server.
 pub(super) struct Asked<'a> {
+    pub(super) wire: &'a Wire,
+    /// The request that the token is for.
+    pub(super) call: &'a Call<'a>,
     pub(super) realm: &'a Url,
     pub(super) service: Option<&'a str>,
     pub(super) scopes: &'a [String],
@@ -46,59 +48,41 @@ struct TokenAnswer {
 
 impl Asked<'_> {
     /// Fetches a token; what may pass is tried again, within the time of one request.
-    pub(super) async fn fetch(
-        &self,
-        wire: &Wire,
-        counter: &AtomicU64,
-        call: &Call<'_>,
-        credentials: &Credentials,
-    ) -> Result<Fetched, RegistryError> {
-        let budget = Budget::new(wire.settings.deadline);
+    pub(super) async fn fetch(&self, credentials: &Credentials) -> Result<Fetched, RegistryError> {
+        let budget = Budget::new(self.wire.settings.deadline);
         let line = || RequestLine::new(&Method::GET, self.realm);
-        let once = || budget.within(line, self.once(wire, counter, call, credentials));
-        wire.repeat(&budget, RegistryError::may_pass, once).await
+        let once = || budget.within(line, self.once(credentials));
+        self.wire.repeat(&budget, RegistryError::may_pass, once).await
     }
 
-    async fn once(
-        &self,
-        wire: &Wire,
-        counter: &AtomicU64,
-        call: &Call<'_>,
-        credentials: &Credentials,
-    ) -> Result<Fetched, Failure> {
+    async fn once(&self, credentials: &Credentials) -> Result<Fetched, Failure> {
         let Credentials::IdentityToken { username, token } = credentials else {
-            return self.get(wire, counter, call, credentials).await;
+            return self.get(credentials).await;
         };
         // Not every server knows the OAuth2 way; these statuses are how they say so. The other way
         // needs a name, and going without would be asking as a stranger.
-        match (self.post(wire, counter, call, token).await, username) {
+        match (self.post(token).await, username) {
             (Err(Failure { error, .. }), Some(username)) if is_unknown_way(&error) => {
                 let login = Credentials::Basic { username: username.clone(), password: token.clone() };
-                self.get(wire, counter, call, &login).await
+                self.get(&login).await
             }
             (result, _) => result,
         }
     }
 
-    async fn get(
-        &self,
-        wire: &Wire,
-        counter: &AtomicU64,
-        call: &Call<'_>,
-        credentials: &Credentials,
-    ) -> Result<Fetched, Failure> {
+    async fn get(&self, credentials: &Credentials) -> Result<Fetched, Failure> {
+        let (wire, call) = (self.wire, self.call);
         let basic = credentials.basic_header();
         let mut url = self.url_for_get(credentials);
         let mut home = true;
         for _ in 0..3 {
             let line = RequestLine::new(&Method::GET, &url);
-            let client = if same_origin(&wire.base, &url) { wire.clients.own() } else { wire.clients.foreign() };
-            let mut request = client?.get(url.clone()).header(ACCEPT, "application/json");
+            let client = wire.client(&url)?;
+            let mut request = client.get(url.clone()).header(ACCEPT, "application/json");
             if let Some(basic) = basic.as_ref().filter(|_| home) {
                 request = request.header(AUTHORIZATION, secret_header(call, basic.expose_secret())?);
             }
-            let answer =
-                wire.read(counter, request, &line, &url, LONGEST_TOKEN_ANSWER).await.map_err(unreadable(call))?;
+            let answer = wire.read(call, request, &line, &url, LONGEST_TOKEN_ANSWER).await.map_err(unreadable(call))?;
             let Some(target) = answer.redirect_target() else {
                 return understand(call, &answer, basic.is_some());
             };
@@ -130,13 +114,8 @@ impl Asked<'_> {
     }
 
     /// The OAuth2 way, which alone takes an identity token.
-    async fn post(
-        &self,
-        wire: &Wire,
-        counter: &AtomicU64,
-        call: &Call<'_>,
-        identity: &SecretString,
-    ) -> Result<Fetched, Failure> {
+    async fn post(&self, identity: &SecretString) -> Result<Fetched, Failure> {
+        let (wire, call) = (self.wire, self.call);
         let line = RequestLine::new(&Method::POST, self.realm);
         let mut form = Url::parse("form:").expect("a URL");
         form.query_pairs_mut()
@@ -146,14 +125,14 @@ impl Asked<'_> {
             .append_pair("client_id", "onetag")
             .append_pair("scope", &self.scopes.join(" "));
         let body = form.query().unwrap_or("").to_owned();
-        let client = if same_origin(&wire.base, self.realm) { wire.clients.own()? } else { wire.clients.foreign()? };
+        let client = wire.client(self.realm)?;
         let request = client
             .post(self.realm.clone())
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .header(ACCEPT, "application/json")
             .body(body);
         let answer =
-            wire.read(counter, request, &line, self.realm, LONGEST_TOKEN_ANSWER).await.map_err(unreadable(call))?;
+            wire.read(call, request, &line, self.realm, LONGEST_TOKEN_ANSWER).await.map_err(unreadable(call))?;
         understand(call, &answer, true)
     }
 }

@@ -350,5 +350,10 @@ pub(super) fn read_refusal(answer: &Answer) -> Refusal {
     }
 }
 
+/// Whether a refusal's body has the form that the specification gives it.
+pub(super) fn has_errors(body: &[u8]) -> bool {
+    serde_json::from_slice::<ErrorBody>(body).is_ok()
+}
+
 #[cfg(test)]
 mod tests;

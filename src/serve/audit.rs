@@ -7,10 +7,10 @@
 use std::collections::BTreeSet;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use futures_util::StreamExt as _;
 use serde_json::json;
-use std::time::SystemTime;
 
 use super::App;
 use super::notify::Notice;
@@ -39,7 +39,7 @@ enum Broken {
 }
 
 /// Audits a repository, and forgets the plain tags that it no longer has.
-#[tracing::instrument(skip_all, fields(%repository))]
+#[tracing::instrument(name = "audit", skip_all, fields(%repository))]
 pub(super) async fn run(app: Arc<App>, setup: Arc<Setup>, repository: Repository) {
     let Some(registry) = setup.registry(repository.host()) else {
         return;
@@ -141,7 +141,7 @@ async fn act_on(app: &App, repository: &Repository, difference: &Difference) -> 
     if !problems.is_empty() {
         problems.iter().for_each(|problem| app.metrics.problem_found(&problem.code));
         let first = clean(&problems[0].message, 300);
-        tracing::warn!(%repository, %tag, problems = problems.len(), "`{repository}:{tag}` is {}: {first}", version.state);
+        tracing::warn!(%tag, problems = problems.len(), "`{repository}:{tag}` is {}: {first}", version.state);
         app.tell(vec![notice(repository, &tag, version, &problems)]);
     }
     if job.is_none() && can_be_published_anew(version) {

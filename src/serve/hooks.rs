@@ -20,10 +20,10 @@ use axum::{Router, http};
 use futures_util::StreamExt as _;
 use tokio::time::Instant;
 
-use super::App;
 use super::gate::{Gate, NotAdmitted};
 use super::setup::{Door, Setup};
 use super::shares::Share;
+use super::{App, LONGEST_QUIET};
 use crate::model::{Push, Repository};
 use crate::store::{StoreError, Trigger, Wake};
 use crate::webhook::{self, handshake};
@@ -32,8 +32,6 @@ use crate::webhook::{self, handshake};
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long it holds that something could be stored, or could not: asking costs nobody a write each.
 const READINESS_AGE: Duration = Duration::from_secs(1);
-/// However many pushes follow, a plain tag is looked at this long after the first.
-const LONGEST_QUIET: Duration = Duration::from_secs(60);
 /// A tag of which it is known what must be there is looked at as good as at once; but a flood of
 /// pushes to it is one look a second, not one after the other.
 const BREATH: Duration = Duration::from_millis(20);
@@ -303,10 +301,7 @@ impl IntoResponse for Refused {
             Refused::Unproven => {
                 (StatusCode::UNAUTHORIZED, "the secret or signature is missing or wrong\n").into_response()
             }
-            Refused::NotNow => later(
-                "the token cannot be verified now; send it again
-",
-            ),
+            Refused::NotNow => later("the token cannot be verified now; send it again\n"),
             Refused::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "the body is too large\n").into_response(),
             Refused::TooSlow | Refused::BrokenOff => {
                 (StatusCode::REQUEST_TIMEOUT, "the body did not arrive\n").into_response()

@@ -47,6 +47,8 @@ use shares::Shares;
 
 /// How long requests and jobs may take to end once the process was told to stop.
 const GRACE: Duration = Duration::from_secs(19);
+/// However many scans and pushes follow, a plain tag is looked at this long after the first.
+const LONGEST_QUIET: Duration = Duration::from_secs(60);
 /// How long a sender may take for its headers, and may be silent between two requests.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the database may take to write what is left at the end.

@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use super::App;
 use super::settings::{Event, Notify};
+use crate::model::text::first_cause;
 use crate::model::{Repository, Tag};
 use crate::registry::client_for;
 
@@ -142,7 +143,7 @@ async fn tell(client: &reqwest::Client, to: &Notify, notice: &Notice, no_more: &
         let failed = match request.send().await {
             Ok(answer) if answer.status().is_success() => return "sent",
             Ok(answer) => format!("status {}", answer.status().as_u16()),
-            Err(error) => error.without_url().to_string(),
+            Err(error) => first_cause(&error.without_url()),
         };
         tracing::warn!(tries = number, "`{}` could not be told of `{}`: {failed}", to.origin(), notice.tag);
         if number < MOST_TRIES {

@@ -16,7 +16,8 @@ use tokio_util::sync::CancellationToken;
 use super::catalog::{self, Catalogs};
 use super::settings::Rule;
 use super::setup::Setup;
-use super::{App, audit, together};
+use super::{App, LONGEST_QUIET, audit, together};
+use crate::model::text::with_causes;
 use crate::model::{Host, Repository, Tag};
 use crate::publish::Publisher;
 use crate::store::{Trigger, Turn, Wake};
@@ -26,8 +27,6 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// How long the first audit lets the first scan and its jobs go ahead.
 const FIRST_AUDIT: Duration = Duration::from_secs(30);
-/// However many scans and pushes follow, a plain tag is looked at this long after the first.
-const LONGEST_QUIET: Duration = Duration::from_secs(60);
 /// How long a process is left to scan a repository before another does it.
 const LONGEST_SCAN: Duration = Duration::from_secs(300);
 
@@ -153,7 +152,7 @@ async fn look(app: &App, setup: &Setup, repository: &Repository) -> bool {
         Ok(tags) => tags,
         Err(error) => {
             app.metrics.scan_failed(repository.host());
-            tracing::warn!("`{repository}` could not be scanned: {error}");
+            tracing::warn!("`{repository}` could not be scanned: {}", with_causes(&error));
             return false;
         }
     };

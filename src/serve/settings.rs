@@ -289,8 +289,20 @@ impl Hook {
 
 impl PartialEq for Settings {
     fn eq(&self, other: &Settings) -> bool {
-        let Settings { listen, admin, admin_hosts, admin_token, .. } = self;
-        let Settings { database, lease, journal_days, registries, rules, hooks, notify, .. } = self;
+        // All of them, so that a new one is not forgotten.
+        let Settings {
+            listen,
+            admin,
+            admin_hosts,
+            admin_token,
+            database,
+            lease,
+            journal_days,
+            registries,
+            rules,
+            hooks,
+            notify,
+        } = self;
         *listen == other.listen
             && *admin == other.admin
             && *admin_hosts == other.admin_hosts

@@ -20,12 +20,13 @@ struct Envelope {
     events: List<Object<Event>>,
 }
 
+/// An event, which Azure sends alone or in an envelope of its own.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Event {
+pub(super) struct Event {
     id: Text,
     timestamp: Text,
-    action: Text,
+    pub(super) action: Text,
     target: Object<Target>,
     request: Object<Request>,
     actor: Object<Actor>,
@@ -63,15 +64,25 @@ pub(super) fn parse(_: &HeaderMap, body: &[u8]) -> Result<Vec<Outcome>, Rejectio
     Ok(events.into_iter().map(|event| event.into_inner().into_push()).collect())
 }
 
+/// Whether a body has an array `events`.
+pub(super) fn is_envelope(body: &[u8]) -> Result<bool, Rejection> {
+    Ok(json::read::<Object<Envelope>>(body)?.into_inner().events.is_there())
+}
+
 impl Event {
     fn into_push(self) -> Outcome {
         if !self.action.is("push") {
             return Err(Ignored::other("action", self.action.as_deref()));
         }
-        let target = self.target.into_inner();
-        if target.media_type.is(BLOB) {
+        let told = self.into_told();
+        if told.media_type.as_deref() == Some(BLOB) {
             return Err(Ignored::because("a blob"));
         }
+        told.check()
+    }
+
+    pub(super) fn into_told(self) -> Told {
+        let target = self.target.into_inner();
         Told {
             registry: self.request.into_inner().host.0,
             repository: target.repository.0,
@@ -82,7 +93,6 @@ impl Event {
             time: self.timestamp.0,
             actor: self.actor.into_inner().name.0,
         }
-        .check()
     }
 }
 

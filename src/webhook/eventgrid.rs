@@ -1,6 +1,6 @@
 //! Deliveries from Azure Container Registry through Event Grid, in both of its schemas.
 //!
-//! An array of events, or a single one as a CloudEvent. The array may hold thousands. A new
+//! An array of events, or a single one as a CloudEvent; their data is an event of Distribution. The array may hold thousands. A new
 //! subscription begins with a question that [`super::handshake`] answers.
 
 use http::HeaderMap;
@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::json::{self, List, Object, Text};
 use super::told::{Ignored, Outcome, Told};
-use super::{Rejection, acr};
+use super::{Rejection, distribution};
 
 const PUSHED: &str = "Microsoft.ContainerRegistry.ImagePushed";
 const VALIDATION: &str = "Microsoft.EventGrid.SubscriptionValidationEvent";
@@ -33,7 +33,7 @@ struct Validation {
 
 /// Returns what became of each event.
 pub(super) fn parse(headers: &HeaderMap, body: &[u8]) -> Result<Vec<Outcome>, Rejection> {
-    let events = events::<acr::Event>(body)?;
+    let events = events::<distribution::Event>(body)?;
     let is_told = headers.contains_key("aeg-event-type") && events.is_some();
     let is_microsoft = |event: &Event<_>| event.kind().is_some_and(|kind| kind.starts_with("Microsoft."));
     let events = events.unwrap_or_default();
@@ -70,7 +70,7 @@ impl<T> Event<T> {
     }
 }
 
-impl Event<acr::Event> {
+impl Event<distribution::Event> {
     fn into_push(self) -> Outcome {
         match self.kind() {
             Some(PUSHED) => Told { event_id: self.id.0, ..self.data.into_inner().into_told() }.check(),

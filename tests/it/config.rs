@@ -11,17 +11,9 @@ fn publish(registry: &FakeRegistry, lines: &str, arguments: &[&str]) -> Cli {
     arguments.iter().fold(run.arg("--config").arg(path), |run, argument| run.arg(*argument))
 }
 
-async fn registry_with(tags: &[(&str, &str)]) -> FakeRegistry {
-    let registry = FakeRegistry::start().await;
-    for (tag, platform) in tags {
-        registry.push_image(&format!("ubuntu:{tag}"), platform);
-    }
-    registry
-}
-
 #[tokio::test]
 async fn the_rule_counts_where_no_option_does() {
-    let registry = registry_with(&[("xenial_armhf", "linux/arm/v6")]).await;
+    let registry = FakeRegistry::with_ubuntu(&[("xenial_armhf", "linux/arm/v6")]).await;
     let lines = r#"
         pattern = "{version}_{arch}"
         names = "alpine"
@@ -40,7 +32,7 @@ async fn the_rule_counts_where_no_option_does() {
 
 #[tokio::test]
 async fn an_option_wins_over_the_rule() {
-    let registry = registry_with(&[("amd64-xenial", "linux/amd64"), ("xenial_amd64", "linux/arm64")]).await;
+    let registry = FakeRegistry::with_ubuntu(&[("amd64-xenial", "linux/amd64"), ("xenial_amd64", "linux/arm64")]).await;
     let lines = r#"
         pattern = "{version}_{arch}"
         require = ["armhf"]
@@ -69,7 +61,7 @@ async fn the_registrys_section_is_how_it_is_talked_to() {
 
 #[tokio::test]
 async fn a_file_that_cannot_be_used_ends_the_run_with_exit_3() {
-    let registry = registry_with(&[]).await;
+    let registry = FakeRegistry::with_ubuntu(&[]).await;
     let ran = publish(&registry, "quit = \"1s\"", &["-t", "xenial"]).run().await.expect(3);
     assert!(ran.stderr.contains("onetag.toml:4:1: unknown key `quit` (did you mean `quiet`?)"), "{}", ran.stderr);
     let missing = onetag(["publish", "-r", "localhost/a", "-t", "b", "--config", "/nowhere.toml"]).run();
@@ -80,7 +72,7 @@ async fn a_file_that_cannot_be_used_ends_the_run_with_exit_3() {
 
 #[tokio::test]
 async fn tags_of_different_rules_are_published_one_by_one() {
-    let registry = registry_with(&[("amd64-xenial", "linux/amd64")]).await;
+    let registry = FakeRegistry::with_ubuntu(&[("amd64-xenial", "linux/amd64")]).await;
     let lines = format!(
         "versions = [\"xenial\"]\n[[repository]]\nregistry = \"{}\"\nname = \"*\"\nversions = [\"bionic\"]\n",
         registry.host()

@@ -143,6 +143,23 @@ async fn an_attestation_about_another_image_is_dropped() {
 }
 
 #[tokio::test]
+async fn an_attestation_is_never_carried_along_as_something_that_might_run() {
+    let registry = FakeRegistry::with_xenial().await;
+    let attested = registry.push_attested("ubuntu:arm64-xenial", "linux/arm64");
+    // In truth it is an image, which clients take where an index has nothing else for them.
+    let smuggled = registry.push_image("ubuntu:smuggled", "linux/riscv64");
+    let mut entries = registry.json("ubuntu:arm64-xenial")["manifests"].as_array().expect("entries").clone();
+    let mut attestation = registry.descriptor("ubuntu:smuggled");
+    attestation["annotations"] = entries[1]["annotations"].clone();
+    attestation.as_object_mut().expect("a descriptor").remove("platform");
+    entries[1] = attestation;
+    registry.put_manifest("ubuntu:arm64-xenial", OCI_INDEX, image::index(OCI_INDEX, &entries));
+    publish(&registry, &[]).await.expect_pushed();
+    assert_eq!(registry.platforms("ubuntu:xenial"), ["linux/amd64", "linux/arm64", "unknown/unknown"]);
+    assert_eq!(registry.children("ubuntu:xenial")[1..], [attested.image, smuggled]);
+}
+
+#[tokio::test]
 async fn an_image_inside_an_index_must_be_what_its_tag_says_too() {
     let registry = FakeRegistry::with_xenial().await;
     registry.push_attested("ubuntu:arm64-xenial", "linux/amd64");
@@ -294,6 +311,7 @@ async fn documents_that_readers_understand_differently_are_refused() {
     for config in [
         r#"{"os":"linux","architecture":"amd64","architecture":"arm64"}"#,
         r#"{"os":"linux","architecture":"arm64","Architecture":"amd64"}"#,
+        r#"{"os":"linux","architecture":"arm64","o\u017f":"windows"}"#,
     ] {
         registry.push("ubuntu:arm64-xenial", &Image::new("linux/arm64").config_bytes(config));
         registry.expect_refusal("ambiguous-manifest", &[]).await;

@@ -257,7 +257,9 @@ async fn a_header_that_never_ends_is_not_read_to_its_end() {
     let registry = registry().await;
     let bomb = raw::answering(format!("HTTP/1.1 200 OK\r\nX-Bomb: {}", "x".repeat(16 << 20)).into_bytes()).await;
     registry.on(When::kind(Kind::Blob), Play::redirect(307, &format!("http://{bomb}/blob")));
-    let error = desk(&registry).publish("xenial").await.expect_err("nobody reads that");
+    let mut desk = desk(&registry);
+    desk.settings.deadline = Duration::from_secs(60);
+    let error = desk.publish("xenial").await.expect_err("nobody reads that");
     assert_eq!(error.code(), "unreachable");
 }
 

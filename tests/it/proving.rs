@@ -16,13 +16,6 @@ async fn with_amd64() -> FakeRegistry {
     registry
 }
 
-/// What a builder on amd64 made for arm before 2020: `armhf` files under the builder's own label.
-async fn with_mislabelled_armhf() -> FakeRegistry {
-    let registry = with_amd64().await;
-    registry.push("ubuntu:armhf-xenial", &starting_busybox("linux/amd64", "armhf"));
-    registry
-}
-
 fn asking(options: &[&'static str]) -> Vec<&'static str> {
     ENTRYPOINT.iter().chain(options).copied().collect()
 }
@@ -48,7 +41,7 @@ async fn nine_architectures_whose_files_are_right_are_published() {
 
 #[tokio::test]
 async fn a_mislabelled_image_is_told_from_a_wrong_one() {
-    let registry = with_mislabelled_armhf().await;
+    let registry = FakeRegistry::with_mislabelled_armhf().await;
     let told = registry.expect_refusal("config-arch-mismatch", &ENTRYPOINT).await;
     assert_eq!(told.images(), ["amd64-xenial verified linux/amd64", "armhf-xenial mismatch linux/amd64"]);
     assert!(
@@ -65,7 +58,7 @@ async fn a_mislabelled_image_is_told_from_a_wrong_one() {
 
 #[tokio::test]
 async fn a_mislabelled_image_is_published_as_its_tag_says_where_its_files_prove_that() {
-    let registry = with_mislabelled_armhf().await;
+    let registry = FakeRegistry::with_mislabelled_armhf().await;
     let told = publish(&registry, &asking(&["--on-mismatch", "trust-tag"])).await.expect_pushed();
     assert_eq!(registry.platforms("ubuntu:xenial"), ["linux/amd64", "linux/arm/v7"]);
     assert_eq!(registry.children("ubuntu:xenial")[1], registry.digest("ubuntu:armhf-xenial").expect("it is there"));

@@ -25,11 +25,9 @@ async fn publish_text(registry: &FakeRegistry, options: &[&str]) -> Ran {
 }
 
 async fn three_architectures() -> FakeRegistry {
-    let registry = FakeRegistry::start().await;
-    registry.push_image("ubuntu:amd64-xenial", "linux/amd64");
-    registry.push_image("ubuntu:arm64-xenial", "linux/arm64");
-    registry.push_image("ubuntu:armhf-xenial", "linux/arm/v7");
-    registry
+    let platforms =
+        [("amd64-xenial", "linux/amd64"), ("arm64-xenial", "linux/arm64"), ("armhf-xenial", "linux/arm/v7")];
+    FakeRegistry::with_ubuntu(&platforms).await
 }
 
 #[tokio::test]

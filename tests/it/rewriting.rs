@@ -15,13 +15,6 @@ fn mislabelled() -> Image {
     starting_busybox("linux/amd64", "armhf")
 }
 
-async fn with_mislabelled() -> FakeRegistry {
-    let registry = FakeRegistry::start().await;
-    registry.push("ubuntu:amd64-xenial", &starting_busybox("linux/amd64", "amd64"));
-    registry.push("ubuntu:armhf-xenial", &mislabelled());
-    registry
-}
-
 /// Publishes with `rewrite`.
 async fn rewrite(registry: &FakeRegistry) -> Told {
     publish(registry, &REWRITE).await
@@ -35,7 +28,7 @@ fn writes(registry: &FakeRegistry) -> Vec<String> {
 
 #[tokio::test]
 async fn the_copy_differs_in_architecture_and_variant_only_and_shares_all_layers() {
-    let registry = with_mislabelled().await;
+    let registry = FakeRegistry::with_mislabelled_armhf().await;
     let original = registry.manifest("ubuntu:armhf-xenial").expect("it was pushed");
     let told = rewrite(&registry).await.expect_pushed();
     assert_eq!(registry.platforms("ubuntu:xenial"), ["linux/amd64", "linux/arm/v7"]);
@@ -64,7 +57,7 @@ async fn the_copy_differs_in_architecture_and_variant_only_and_shares_all_layers
 
 #[tokio::test]
 async fn the_copy_is_written_before_the_index_and_never_twice() {
-    let registry = with_mislabelled().await;
+    let registry = FakeRegistry::with_mislabelled_armhf().await;
     rewrite(&registry).await.expect_pushed();
     let expected = ["POST Upload", "PUT Upload", "PUT PutManifest", "PUT PutManifest"];
     assert_eq!(writes(&registry), expected);
@@ -85,7 +78,7 @@ async fn the_copy_is_written_before_the_index_and_never_twice() {
 
 #[tokio::test]
 async fn a_rehearsal_shows_every_byte_that_would_be_written() {
-    let registry = with_mislabelled().await;
+    let registry = FakeRegistry::with_mislabelled_armhf().await;
     let options: Vec<&str> = REWRITE.iter().copied().chain(["--dry-run"]).collect();
     let told = publish(&registry, &options).await.expect_pushed();
     assert_eq!(registry.writes(), 0);
@@ -111,14 +104,14 @@ async fn nothing_is_copied_that_somebody_vouches_for() {
     let digest = mislabelled().build().digest;
     let tag = |ending: &str| format!("ubuntu:{}{ending}", digest.replace(':', "-"));
     for ending in [".sig", ".att", ""] {
-        let registry = with_mislabelled().await;
+        let registry = FakeRegistry::with_mislabelled_armhf().await;
         registry.push_built(&tag(ending), &image::cosign_signature(&digest));
         let told = registry.expect_refusal("not-rewritable", &REWRITE).await;
         assert!(told.messages().contains("vouches for this very image"), "{}", told.messages());
         assert!(told.ran.stderr.is_empty() || told.ran.stderr.contains("trust-tag"), "{}", told.ran.stderr);
     }
 
-    let registry = with_mislabelled().await;
+    let registry = FakeRegistry::with_mislabelled_armhf().await;
     let referrer = json!({ "mediaType": OCI_EMPTY, "digest": digest, "size": 2 });
     let list = json!({ "schemaVersion": 2, "manifests": [referrer] }).to_string();
     registry
@@ -126,7 +119,7 @@ async fn nothing_is_copied_that_somebody_vouches_for() {
     registry.expect_refusal("not-rewritable", &REWRITE).await;
 
     for options in [vec![], vec!["--attestations", "drop"]] {
-        let registry = with_mislabelled().await;
+        let registry = FakeRegistry::with_mislabelled_armhf().await;
         let attested = image::attested_index(&mislabelled());
         registry.push_built(&format!("ubuntu@{}", attested.image.digest), &attested.image);
         registry.push_built(&format!("ubuntu@{}", attested.attestation.digest), &attested.attestation);
@@ -138,7 +131,7 @@ async fn nothing_is_copied_that_somebody_vouches_for() {
 
 #[tokio::test]
 async fn a_registry_that_does_not_say_who_vouches_for_an_image_stops_it() {
-    let registry = with_mislabelled().await;
+    let registry = FakeRegistry::with_mislabelled_armhf().await;
     registry.on(When::any().containing("/referrers/"), Play::status(503));
     let told = rewrite(&registry).await;
     assert_eq!(told.ran.code, 5, "{}", told.ran.stderr);
@@ -171,7 +164,7 @@ async fn an_upload_whose_answer_is_lost_is_looked_for_and_not_believed_in() {
     let plays: [fn() -> Play; 3] = [|| Play::ApplyThenReset, || Play::Reset, || Play::status(502)];
     for play in plays {
         for kind in [Kind::Upload, Kind::PutManifest] {
-            let registry = with_mislabelled().await;
+            let registry = FakeRegistry::with_mislabelled_armhf().await;
             registry.on(When::kind(kind).once(), play());
             rewrite(&registry).await.expect_pushed();
             assert_eq!(registry.platforms("ubuntu:xenial"), ["linux/amd64", "linux/arm/v7"]);
@@ -183,7 +176,7 @@ async fn an_upload_whose_answer_is_lost_is_looked_for_and_not_believed_in() {
 async fn an_upload_goes_to_the_registry_itself_and_nowhere_else() {
     let elsewhere = Elsewhere::start(Vec::new()).await;
     for location in [elsewhere.url("/upload"), "http://169.254.169.254/".to_owned(), "//[".to_owned(), String::new()] {
-        let registry = with_mislabelled().await;
+        let registry = FakeRegistry::with_mislabelled_armhf().await;
         let headers = vec![("Location".to_owned(), location.clone())];
         registry.on(When::kind(Kind::Upload), Play::Status { code: 202, headers, body: Vec::new() });
         let told = rewrite(&registry).await;
@@ -195,7 +188,7 @@ async fn an_upload_goes_to_the_registry_itself_and_nowhere_else() {
 
 #[tokio::test]
 async fn who_may_not_push_a_blob_leaves_the_tag_alone() {
-    let registry = with_mislabelled().await;
+    let registry = FakeRegistry::with_mislabelled_armhf().await;
     registry.on(When::kind(Kind::Upload), Play::error(403, "DENIED", "no"));
     let told = rewrite(&registry).await;
     assert_eq!((told.ran.code, &told.json["decision"]), (4, &"held".into()), "{}", told.ran.stderr);
@@ -227,7 +220,7 @@ async fn the_copy_is_what_clients_of_a_real_registry_get() {
 
 #[tokio::test]
 async fn the_service_publishes_copies_by_its_rule() {
-    let registry = with_mislabelled().await;
+    let registry = FakeRegistry::with_mislabelled_armhf().await;
     let rule = format!(
         "[[repository]]\nregistry = \"{}\"\nname = \"ubuntu\"\nverify = \"entrypoint\"\non_mismatch = \"rewrite\"\n\
          quiet = \"0s\"\npoll = \"1s\"\n",

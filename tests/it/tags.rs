@@ -5,15 +5,6 @@ use serde_json::json;
 use crate::support::image::sha256;
 use crate::support::{FakeRegistry, Image, Immutable, Kind, Play, When, onetag, publish};
 
-/// A registry with an `ubuntu` of these architecture tags, each with an image for a platform.
-async fn registry_with(tags: &[(&str, &str)]) -> FakeRegistry {
-    let registry = FakeRegistry::start().await;
-    for (tag, platform) in tags {
-        registry.push_image(&format!("ubuntu:{tag}"), platform);
-    }
-    registry
-}
-
 #[tokio::test]
 async fn a_required_architecture_that_is_missing_holds() {
     let registry = FakeRegistry::with_xenial().await;
@@ -27,14 +18,15 @@ async fn a_required_architecture_that_is_missing_holds() {
 
 #[tokio::test]
 async fn without_a_requirement_what_is_there_is_published() {
-    let registry = registry_with(&[("amd64-xenial", "linux/amd64"), ("armhf-xenial", "linux/arm/v7")]).await;
+    let registry =
+        FakeRegistry::with_ubuntu(&[("amd64-xenial", "linux/amd64"), ("armhf-xenial", "linux/arm/v7")]).await;
     publish(&registry, &[]).await.expect_pushed();
     assert_eq!(registry.platforms("ubuntu:xenial"), ["linux/amd64", "linux/arm/v7"]);
 }
 
 #[tokio::test]
 async fn with_chosen_architectures_nothing_is_listed_and_a_missing_one_is_a_note() {
-    let registry = registry_with(&[("amd64-xenial", "linux/amd64"), ("s390x-xenial", "linux/s390x")]).await;
+    let registry = FakeRegistry::with_ubuntu(&[("amd64-xenial", "linux/amd64"), ("s390x-xenial", "linux/s390x")]).await;
     let told = publish(&registry, &["--arch", "amd64,linux/arm64"]).await.expect_pushed();
     assert_eq!(registry.platforms("ubuntu:xenial"), ["linux/amd64"]);
     assert_eq!(registry.count(Kind::Tags), 0);
@@ -68,7 +60,7 @@ async fn nothing_new_means_nothing_written() {
 
 #[tokio::test]
 async fn a_single_image_under_the_plain_tag_is_replaced_only_if_it_is_a_source_or_on_request() {
-    let registry = registry_with(&[("amd64-xenial", "linux/amd64"), ("arm64-xenial", "linux/arm64")]).await;
+    let registry = FakeRegistry::with_ubuntu(&[("amd64-xenial", "linux/amd64"), ("arm64-xenial", "linux/arm64")]).await;
     registry.push_image("ubuntu:xenial", "linux/amd64");
     let foreign = registry.digest("ubuntu:xenial").expect("it was pushed");
     let told = registry.expect_refusal("foreign-tag", &[]).await;
@@ -110,7 +102,7 @@ async fn a_new_image_makes_a_new_index_and_the_old_one_is_told() {
 
 #[tokio::test]
 async fn an_architecture_whose_tag_is_gone_stays_until_its_removal_is_allowed() {
-    let registry = registry_with(&[("amd64-xenial", "linux/amd64"), ("arm64-xenial", "linux/arm64")]).await;
+    let registry = FakeRegistry::with_ubuntu(&[("amd64-xenial", "linux/amd64"), ("arm64-xenial", "linux/arm64")]).await;
     publish(&registry, &[]).await.expect_pushed();
     registry.delete("ubuntu:arm64-xenial");
     let told = registry.expect_refusal("removal", &[]).await;
@@ -244,7 +236,8 @@ async fn a_version_may_begin_with_another_word_and_the_longest_word_wins() {
 
 #[tokio::test]
 async fn the_word_may_come_last() {
-    let registry = registry_with(&[("xenial-amd64", "linux/amd64"), ("xenial-x86-64", "linux/amd64")]).await;
+    let registry =
+        FakeRegistry::with_ubuntu(&[("xenial-amd64", "linux/amd64"), ("xenial-x86-64", "linux/amd64")]).await;
     registry.push_image("ubuntu:xenial-arm64v8", "linux/arm64");
     registry.push_image("ubuntu:amd64-xenial", "linux/s390x");
     registry.delete("ubuntu:xenial-x86-64");
@@ -254,7 +247,7 @@ async fn the_word_may_come_last() {
 
 #[tokio::test]
 async fn a_dialect_settles_what_its_words_mean() {
-    let registry = registry_with(&[("x86_64-xenial", "linux/amd64"), ("x86-xenial", "linux/386")]).await;
+    let registry = FakeRegistry::with_ubuntu(&[("x86_64-xenial", "linux/amd64"), ("x86-xenial", "linux/386")]).await;
     registry.push_image("ubuntu:armhf-xenial", "linux/arm/v6");
     registry.push_image("ubuntu:armv7-xenial", "linux/arm/v7");
     publish(&registry, &["--names", "alpine"]).await.expect_pushed();
@@ -268,14 +261,14 @@ async fn a_dialect_settles_what_its_words_mean() {
 
 #[tokio::test]
 async fn a_word_may_be_given_a_meaning() {
-    let registry = registry_with(&[("x86-xenial", "linux/386"), ("pi-xenial", "linux/arm/v6")]).await;
+    let registry = FakeRegistry::with_ubuntu(&[("x86-xenial", "linux/386"), ("pi-xenial", "linux/arm/v6")]).await;
     publish(&registry, &["--word", "x86=linux/386", "--word", "pi=linux/arm"]).await.expect_pushed();
     assert_eq!(registry.platforms("ubuntu:xenial"), ["linux/386", "linux/arm/v6"]);
 }
 
 #[tokio::test]
 async fn two_words_for_one_platform_are_one_image_or_refused() {
-    let registry = registry_with(&[("amd64-xenial", "linux/amd64")]).await;
+    let registry = FakeRegistry::with_ubuntu(&[("amd64-xenial", "linux/amd64")]).await;
     let digest = registry.digest("ubuntu:amd64-xenial").expect("it was pushed");
     registry.retag("ubuntu:x86_64-xenial", &digest);
     publish(&registry, &[]).await.expect_pushed();
@@ -285,6 +278,13 @@ async fn two_words_for_one_platform_are_one_image_or_refused() {
     let told = registry.expect_refusal("duplicate-platform", &[]).await;
     assert!(told.messages().contains("`amd64-xenial`") && told.messages().contains("`x86_64-xenial`"));
     publish(&registry, &["--arch", "x86_64"]).await.expect_pushed();
+}
+
+#[tokio::test]
+async fn what_no_client_looks_at_makes_no_second_platform() {
+    let registry = FakeRegistry::with_ubuntu(&[("amd64-xenial", "linux/amd64")]).await;
+    registry.push("ubuntu:x86_64-xenial", &Image::new("linux/amd64").os_version("99.0"));
+    registry.expect_refusal("duplicate-platform", &[]).await;
 }
 
 #[tokio::test]

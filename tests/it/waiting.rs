@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{FakeRegistry, Kind, Play, When, onetag, publish};
+use crate::support::{FakeRegistry, Kind, Play, When, eventually, onetag, publish};
 
 #[tokio::test]
 async fn an_architecture_that_arrives_while_waited_for_is_published() {
@@ -11,9 +11,7 @@ async fn an_architecture_that_arrives_while_waited_for_is_published() {
     let options = ["publish", "-r", &repository, "-t", "xenial", "--require", "amd64,arm64", "--wait", "1m"];
     let running = onetag(options).spawn();
     running.wait_for("xenial: waiting for arm64-xenial").await;
-    while registry.count(Kind::Tags) < 3 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    eventually("it looks again", async || (registry.count(Kind::Tags) >= 3).then_some(())).await;
     registry.push_image("ubuntu:arm64-xenial", "linux/arm64");
     let ran = running.wait().await.expect(0);
     assert_eq!(registry.platforms("ubuntu:xenial"), ["linux/amd64", "linux/arm64"]);
@@ -83,9 +81,7 @@ async fn an_interrupt_while_writing_lets_the_writing_finish() {
     registry.on(When::kind(Kind::PutManifest), Play::Late(Duration::from_millis(500)));
     let repository = registry.repository("ubuntu");
     let running = onetag(["publish", "-r", &repository, "-t", "xenial", "--also", "lts"]).spawn();
-    while registry.count(Kind::PutManifest) == 0 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    eventually("it writes", async || (registry.count(Kind::PutManifest) > 0).then_some(())).await;
     running.signal("TERM").await;
     let ran = running.wait().await.expect(0);
     assert!(ran.stdout.contains("pushed xenial, lts sha256:"), "{}", ran.stdout);

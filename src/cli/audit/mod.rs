@@ -12,7 +12,7 @@ use super::console::Console;
 use super::policy::Verify;
 use super::publish::choices;
 use super::settings::{MessageArgs, RegistryArgs};
-use super::{Exit, Refused, cache};
+use super::{Exit, Refused, cache, one_thread};
 use crate::audit::{Audited, Auditor, Scheme, Subject, named};
 use crate::model::version::{Summary, VersionState};
 use crate::model::{Repository, Stated, Tag, Words};
@@ -145,8 +145,7 @@ pub(super) fn run(args: AuditArgs) -> Result<Exit, Refused> {
     let scheme = Scheme { repository, pattern, words, policy, only };
     let auditor = Auditor::new(registry.clone(), scheme, facts);
 
-    // One thread is enough: everything waits for the network.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Refused::configuration)?;
+    let runtime = one_thread()?;
     let exit = runtime.block_on(audit(&args, base.rule.as_ref(), &auditor, &registry, &console));
     console.finish();
     Ok(exit)

@@ -133,6 +133,30 @@ fn the_cache_is_where_the_users_other_caches_are() {
     assert_eq!(folder(&[]), None);
 }
 
+/// Learns facts, damages the file and cuts it, and learns them again.
+fn damage_and_learn_again(damage: &[(usize, u8)], cut: usize) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    runtime.block_on(async {
+        let folder = TempDir::new().expect("a folder");
+        learn(&folder, 0..30);
+        let mut bytes = std::fs::read(file(&folder)).expect("it is there");
+        let length = bytes.len();
+        for (place, byte) in damage {
+            bytes[place % length] = *byte;
+        }
+        bytes.truncate(length - cut / 4 % length);
+        std::fs::write(file(&folder), &bytes).expect("it can be written");
+        let before = known(&folder, 0..30).await;
+        learn(&folder, 0..30);
+        assert_eq!(known(&folder, 0..30).await.len(), 30, "it is rebuilt; {} were left", before.len());
+    });
+}
+
+#[test]
+fn a_file_that_ends_within_a_damaged_entry_is_rebuilt() {
+    damage_and_learn_again(&[(3575, 0)], 1580);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -141,20 +165,6 @@ proptest! {
         damage in proptest::collection::vec((0usize..4_000, any::<u8>()), 1..8),
         cut in 0usize..4_000,
     ) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-        runtime.block_on(async {
-            let folder = TempDir::new().expect("a folder");
-            learn(&folder, 0..30);
-            let mut bytes = std::fs::read(file(&folder)).expect("it is there");
-            let length = bytes.len();
-            for (place, byte) in &damage {
-                bytes[place % length] = *byte;
-            }
-            bytes.truncate(length - cut / 4 % length);
-            std::fs::write(file(&folder), &bytes).expect("it can be written");
-            let before = known(&folder, 0..30).await;
-            learn(&folder, 0..30);
-            assert_eq!(known(&folder, 0..30).await.len(), 30, "it is rebuilt; {} were left", before.len());
-        });
+        damage_and_learn_again(&damage, cut);
     }
 }

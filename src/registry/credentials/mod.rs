@@ -1,28 +1,26 @@
 //! Who we are to a registry: given in settings, or found where docker and podman keep logins.
 //!
-//! `files` reads the login files and `helper` talks to credential helpers; this module says
-//! where to look and who is asked first. What a registry does with a login (challenges, token
+//! `environment` says where to look, `files` reads the login files, `key` tells which entry is meant,
+//! and `helper` talks to credential helpers; this module says who is asked first. What a registry does with a login (challenges, token
 //! servers, headers) is left to the code that sends requests, and so is remembering the answer:
 //! every [`Keychain::find`] looks again, because a helper may hand out short-lived passwords.
 
+mod environment;
+mod error;
 mod files;
 mod helper;
+mod key;
 
-use std::ffi::OsString;
-use std::io;
-use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
 use std::sync::Arc;
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret, SecretString};
 
-use self::files::{LoginFile, Wanted};
-
-/// How long a credential helper may take, unless [`Environment::helper_timeout`] says otherwise.
-pub const HELPER_TIMEOUT: Duration = Duration::from_secs(30);
+pub use self::environment::{Environment, HELPER_TIMEOUT};
+pub use self::error::CredentialsError;
+use self::files::LoginFile;
+use self::key::Wanted;
 
 /// What to present to a registry or its token server.
 #[derive(Clone, Debug)]
@@ -210,243 +208,6 @@ async fn might_know(environment: &Environment, wanted: &Wanted) -> bool {
         }
     }
     false
-}
-
-/// The few variables and folders that decide where logins are looked for.
-///
-/// Read once, by the command line; everything below takes it as a value.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Environment {
-    /// `REGISTRY_AUTH_FILE`: when set, the only file there is, and it need not exist.
-    pub registry_auth_file: Option<PathBuf>,
-    /// `XDG_RUNTIME_DIR`: where podman keeps logins until the machine restarts.
-    pub xdg_runtime_dir: Option<PathBuf>,
-    /// `/run/containers/<uid>`: where podman keeps them if `XDG_RUNTIME_DIR` is not set.
-    pub run_containers: Option<PathBuf>,
-    /// `XDG_CONFIG_HOME`, in place of `.config` in the home folder.
-    pub xdg_config_home: Option<PathBuf>,
-    /// `DOCKER_CONFIG`, in place of `.docker` in the home folder.
-    pub docker_config: Option<PathBuf>,
-    /// `HOME`, or else what the system says.
-    pub home: Option<PathBuf>,
-    /// `PATH`: where helpers are looked for, and what they are given.
-    pub path: Option<OsString>,
-    /// How long a helper may take before it is killed.
-    pub helper_timeout: Duration,
-}
-
-impl Default for Environment {
-    /// An environment where nothing is set, so there are no logins.
-    fn default() -> Environment {
-        Environment {
-            registry_auth_file: None,
-            xdg_runtime_dir: None,
-            run_containers: None,
-            xdg_config_home: None,
-            docker_config: None,
-            home: None,
-            path: None,
-            helper_timeout: HELPER_TIMEOUT,
-        }
-    }
-}
-
-impl Environment {
-    /// Reads this process's variables. One that is set but empty counts as not set.
-    pub fn from_process() -> Environment {
-        let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-        let folder = |name| variable(name).map(PathBuf::from);
-        Environment {
-            registry_auth_file: folder("REGISTRY_AUTH_FILE"),
-            xdg_runtime_dir: folder("XDG_RUNTIME_DIR"),
-            run_containers: run_containers(),
-            xdg_config_home: folder("XDG_CONFIG_HOME"),
-            docker_config: folder("DOCKER_CONFIG"),
-            home: std::env::home_dir().filter(|home| !home.as_os_str().is_empty()),
-            path: variable("PATH"),
-            helper_timeout: HELPER_TIMEOUT,
-        }
-    }
-
-    /// The files that may hold logins, first to last, each once. They need not exist.
-    fn login_files(&self) -> Vec<PathBuf> {
-        if let Some(only) = &self.registry_auth_file {
-            return vec![only.clone()];
-        }
-        let in_home = |folder| self.home.as_ref().map(|home| home.join(folder));
-        let runtime = self.xdg_runtime_dir.as_ref().map(|folder| folder.join("containers"));
-        let config = self.xdg_config_home.clone().or_else(|| in_home(".config"));
-
-        let folders_and_names = [
-            (runtime.or_else(|| self.run_containers.clone()), "auth.json"),
-            (config.map(|folder| folder.join("containers")), "auth.json"),
-            (self.docker_config.clone().or_else(|| in_home(".docker")), "config.json"),
-        ];
-        let mut files = Vec::new();
-        for (folder, name) in folders_and_names {
-            if let Some(file) = folder.map(|folder| folder.join(name))
-                && !files.contains(&file)
-            {
-                files.push(file);
-            }
-        }
-        files
-    }
-}
-
-/// Podman's folder for this user. The owner of `/proc/self` is us, and asking takes no `unsafe`.
-#[cfg(target_os = "linux")]
-fn run_containers() -> Option<PathBuf> {
-    use std::os::linux::fs::MetadataExt as _;
-
-    let uid = std::fs::metadata("/proc/self").ok()?.st_uid();
-    Some(Path::new("/run/containers").join(uid.to_string()))
-}
-
-#[cfg(not(target_os = "linux"))]
-fn run_containers() -> Option<PathBuf> {
-    None
-}
-
-/// A login that is there but cannot be used. Never holds a secret, nor what a helper said.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CredentialsError {
-    /// Basic authentication ends the user name at the first `:`.
-    #[error("the user name in {place} has a `:`, expected one that Basic authentication can carry")]
-    ColonInUsername {
-        /// Where the name was found.
-        place: String,
-    },
-    /// A file is there, and reading it failed.
-    #[error("cannot read the logins in {}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// A file is too big to be what it should be.
-    #[error("{} has more than {limit_bytes} bytes, expected a file of logins", path.display())]
-    FileTooLong {
-        /// The file.
-        path: PathBuf,
-        /// The most we read.
-        limit_bytes: u64,
-    },
-    /// A file is not the JSON that docker and podman write.
-    #[error(
-        "{}, line {line}, column {column}: found {found}, expected logins as docker and podman write them",
-        path.display()
-    )]
-    Malformed {
-        /// The file.
-        path: PathBuf,
-        /// The line, from 1.
-        line: usize,
-        /// The column, from 1; 0 at the end of a line.
-        column: usize,
-        /// What kind of mistake it is, without quoting it.
-        found: &'static str,
-    },
-    /// The one entry we need is broken.
-    #[error("the login for `{key}` in {} cannot be used: {problem}", path.display())]
-    BadEntry {
-        /// The file.
-        path: PathBuf,
-        /// The entry's key, as written.
-        key: String,
-        /// What was found and what was expected, without quoting it.
-        problem: &'static str,
-    },
-    /// A helper's name that is not a plain program name.
-    #[error(
-        "{} names the credential helper {name:?}, expected letters, digits, `.`, `_` and `-`",
-        path.display()
-    )]
-    UnsafeHelperName {
-        /// The file.
-        path: PathBuf,
-        /// The name, as written.
-        name: String,
-    },
-    /// A helper that is not installed.
-    #[error("{} asks for `{helper}`, which is not on the PATH", path.display())]
-    HelperMissing {
-        /// The program.
-        helper: String,
-        /// The file that names it.
-        path: PathBuf,
-    },
-    /// A helper that could not be started or heard.
-    #[error("cannot run the credential helper `{helper}`")]
-    HelperUnusable {
-        /// The program.
-        helper: String,
-        /// Why.
-        source: io::Error,
-    },
-    /// A helper that did not finish.
-    #[error("the credential helper `{helper}` was stopped: no answer in {timeout:?}")]
-    HelperTimedOut {
-        /// The program.
-        helper: String,
-        /// How long it had.
-        timeout: Duration,
-    },
-    /// A helper that would not stop talking.
-    #[error("the credential helper `{helper}` was stopped: it wrote more than {limit_bytes} bytes")]
-    HelperTooLong {
-        /// The program.
-        helper: String,
-        /// The most we read.
-        limit_bytes: u64,
-    },
-    /// A helper that said no.
-    #[error("the credential helper `{helper}` failed for {server} ({status})")]
-    HelperFailed {
-        /// The program.
-        helper: String,
-        /// What it was asked for.
-        server: String,
-        /// How it ended.
-        status: ExitStatus,
-    },
-    /// A helper that answered with something else than a login.
-    #[error("the credential helper `{helper}` gave no usable answer for {server}: {problem}")]
-    HelperMisspoke {
-        /// The program.
-        helper: String,
-        /// What it was asked for.
-        server: String,
-        /// What was found and what was expected, without quoting it.
-        problem: &'static str,
-    },
-}
-
-impl CredentialsError {
-    /// What the reader can do about it, if anything.
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::ColonInUsername { .. } => Some("give the user name alone; the password has a place of its own"),
-            Self::Unreadable { .. } => Some("let this user read the file, or point REGISTRY_AUTH_FILE at another"),
-            Self::FileTooLong { .. } | Self::Malformed { .. } => {
-                Some("mend the file, or point REGISTRY_AUTH_FILE at another")
-            }
-            Self::BadEntry { .. } => Some("run `docker login` or `podman login` again"),
-            Self::UnsafeHelperName { .. } => Some("name only what follows `docker-credential-`, for example `pass`"),
-            Self::HelperMissing { .. } => {
-                Some("install the helper, or remove `credsStore` or `credHelpers` from the file")
-            }
-            Self::HelperTimedOut { .. } => Some("a helper that waits for someone to type cannot be used here"),
-            Self::HelperUnusable { .. }
-            | Self::HelperTooLong { .. }
-            | Self::HelperFailed { .. }
-            | Self::HelperMisspoke { .. } => {
-                Some("run the helper by hand, `echo HOST | docker-credential-NAME get`, to see why")
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -32,10 +32,13 @@ const LONGEST_RUN: Duration = Duration::from_secs(120);
 #[serde(deny_unknown_fields)]
 struct Request {
     /// The repository, `quay.io/acme/ubuntu`.
+    #[schema(pattern = r"^[A-Za-z0-9\[][A-Za-z0-9._:/\[\]-]*$")]
     repository: String,
     /// The plain tag.
+    #[schema(pattern = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$")]
     tag: String,
     /// For a roll-back: the digest to return to; without it the newest that is not served now.
+    #[schema(pattern = r"^sha256:[0-9a-f]{64}$")]
     to: Option<String>,
 }
 

@@ -36,8 +36,10 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Pro
 #[into_params(parameter_in = Query)]
 pub(super) struct HistoryQuery {
     /// Only this repository, `quay.io/acme/ubuntu`.
+    #[param(pattern = r"^[A-Za-z0-9\[][A-Za-z0-9._:/\[\]-]*$")]
     repository: Option<String>,
     /// Only this plain tag.
+    #[param(pattern = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$")]
     tag: Option<String>,
     /// Only what is older than the entry of this id.
     before: Option<i64>,
@@ -97,6 +99,7 @@ pub(super) async fn repositories(State(app): State<Arc<App>>) -> Result<Json<Rep
 #[into_params(parameter_in = Query)]
 pub(super) struct VersionsQuery {
     /// The repository, `quay.io/acme/ubuntu`.
+    #[param(pattern = r"^[A-Za-z0-9\[][A-Za-z0-9._:/\[\]-]*$")]
     repository: String,
     /// Only versions in this state: `ok`, `stale`, …, `foreign`; `held`, `parked`, `failing`; or
     /// `attention` for whatever is not as it should be. With `arch`, those of which this

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use maud::{Markup, html};
 
 use super::words;
+use crate::model::text::about;
 use crate::model::{Repository, Tag};
 use crate::serve::admin::{Reason, SeenImage};
 use crate::store::{Act, Recorded};
@@ -73,7 +74,7 @@ fn item(entry: &Recorded, before: Option<&Recorded>) -> Markup {
             }
             @if !reasons.is_empty() {
                 ul class="problems" {
-                    @for reason in &reasons { li { code { (words::text(&reason.code)) } " " (words::text(&reason.message)) } }
+                    @for reason in &reasons { li { code { (words::text(&reason.code)) } " " (words::text(&about(reason.tag.as_deref(), &reason.message))) } }
                 }
             }
             @match changes {

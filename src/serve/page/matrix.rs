@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State as Shared};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -11,7 +12,8 @@ use utoipa::IntoParams;
 
 use super::frame::{Failure, Page};
 use super::words::{self, STATES, State};
-use crate::model::version::ImageRow;
+use crate::model::text::about;
+use crate::model::version::{ImageRow, Problem as Found};
 use crate::model::{Platform, Repository};
 use crate::serve::App;
 use crate::serve::admin::Problem;
@@ -70,13 +72,14 @@ impl MatrixQuery {
 /// The page: one repository's versions and architectures
 #[utoipa::path(get, path = "/repository", tag = "page", params(MatrixQuery), responses(
     (status = 200, content_type = "text/html", body = String),
-    (status = 400, description = "This is no repository"),
+    (status = 400, content_type = "text/html", body = String, description = "This is no repository"),
     (status = 503, description = "No database"),
 ))]
 pub(super) async fn matrix(
     Shared(app): Shared<Arc<App>>,
-    Query(query): Query<MatrixQuery>,
+    query: Result<Query<MatrixQuery>, QueryRejection>,
 ) -> Result<Response, Failure> {
+    let Query(query) = query?;
     let repository: Repository = query.repository.parse().map_err(Problem::bad)?;
     let filter = query.filter();
     let after = Some(&query.after).filter(|text| !text.is_empty()).map(|text| text.parse::<Place>());
@@ -126,7 +129,12 @@ fn summary(query: &MatrixQuery, all: &Tally) -> Markup {
         ul class="summary" aria-label="Versions by how they stand" {
             li { a href=(query.in_state("")) { b { (words::grouped(all.versions)) } " in all" } }
             @for (state, tone, count) in counts(all) {
-                li { a href=(query.in_state(state)) class=(tone) { b { (words::grouped(count)) } " " (state) } }
+                li {
+                    a href=(query.in_state(state)) class=(tone) {
+                        // They are counted by what was found of them, too.
+                        b { (words::grouped(count)) } @if is_of_runs(state) { " of them " } @else { " " } (state)
+                    }
+                }
             }
         }
     }
@@ -137,6 +145,11 @@ fn counts(all: &Tally) -> Vec<(&'static str, &'static str, u64)> {
     let count = |state: &str| all.states.get(state).copied().unwrap_or_default();
     let known = STATES.iter().rev().map(|(state, _, tone, _)| (*state, *tone, count(state)));
     known.filter(|(.., count)| *count > 0).collect()
+}
+
+/// Whether a state is about the last run of a version's job, and not about what was found of it.
+fn is_of_runs(state: &str) -> bool {
+    matches!(state, "held" | "parked" | "failing")
 }
 
 fn form(query: &MatrixQuery, columns: &[Architecture]) -> Markup {
@@ -226,7 +239,8 @@ fn reasons(listed: &Listed) -> Option<(Vec<String>, Option<i64>)> {
     }
     let found = listed.found.as_ref().filter(|found| !found.version.state.is_fine())?;
     let problems = &found.version.problems;
-    let mut told: Vec<String> = problems.iter().take(MOST_PROBLEMS).map(|problem| problem.message.clone()).collect();
+    let told = |problem: &Found| about(problem.tag.as_deref(), &problem.message);
+    let mut told: Vec<String> = problems.iter().take(MOST_PROBLEMS).map(told).collect();
     if problems.len() > told.len() {
         told.push(format!("and {} more", problems.len() - told.len()));
     }

@@ -52,6 +52,7 @@ struct EventsQuery {
 /// could be told.
 #[utoipa::path(get, path = "/events", tag = "page", params(EventsQuery), responses(
     (status = 200, content_type = "text/event-stream", body = Change),
+    (status = 400, description = "A repository is named twice"),
     (status = 503, description = "Too many listen already"),
 ))]
 async fn events(State(app): State<Arc<App>>, Query(query): Query<EventsQuery>) -> Response {

@@ -80,10 +80,9 @@ fn table<'o>(repositories: impl Iterator<Item = &'o Overview>) -> Markup {
                 thead {
                     tr {
                         th scope="col" { "Repository" }
-                        th scope="col" class="number" { "Versions" }
-                        th scope="col" class="number" { "Held or parked" }
+                        th scope="col" { "Versions in order" }
                         th scope="col" class="number" { "Need attention" }
-                        th scope="col" { "In order" }
+                        th scope="col" class="number" { "Held or parked" }
                         th scope="col" { "Last looked at" }
                     }
                 }
@@ -101,12 +100,11 @@ fn row(overview: &Overview) -> Markup {
     html! {
         tr {
             th scope="row" { a id=(anchor) href=(link) { (words::path(&overview.repository)) } }
-            td class="number" { (words::grouped(tally.versions)) }
-            td class={ "number" @if tally.stopped > 0 { " bad" } } { (words::grouped(tally.stopped)) }
-            td class={ "number" @if tally.attention > 0 { " warn" } } { (words::grouped(tally.attention)) }
             td {
                 @if tally.versions > 0 { (bar(fine, tally)) } @else { span class="quiet" { "no versions yet" } }
             }
+            td class={ "number" @if tally.attention > 0 { " warn" } } { (words::grouped(tally.attention)) }
+            td class={ "number" @if tally.stopped > 0 { " bad" } } { (words::grouped(tally.stopped)) }
             td class="quiet" {
                 @match overview.checked_at_ms { Some(at) => (words::moment(at)), None => "not yet" }
             }

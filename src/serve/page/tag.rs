@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::Form;
+use axum::extract::rejection::{FormRejection, QueryRejection};
 use axum::extract::{Query, State as Shared};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
@@ -13,6 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::frame::{Failure, Page};
 use super::history::{self, ENTRIES};
 use super::words::{self, State};
+use crate::model::text::about;
 use crate::model::version::{ImageRow, Version};
 use crate::model::{Repository, Tag};
 use crate::serve::App;
@@ -35,10 +37,14 @@ pub(super) struct TagQuery {
 /// The page: one tag, its images and its history
 #[utoipa::path(get, path = "/tag", tag = "page", params(TagQuery), responses(
     (status = 200, content_type = "text/html", body = String),
-    (status = 400, description = "This is no tag"),
+    (status = 400, content_type = "text/html", body = String, description = "This is no tag"),
     (status = 503, description = "No database"),
 ))]
-pub(super) async fn tag(Shared(app): Shared<Arc<App>>, Query(query): Query<TagQuery>) -> Result<Response, Failure> {
+pub(super) async fn tag(
+    Shared(app): Shared<Arc<App>>,
+    query: Result<Query<TagQuery>, QueryRejection>,
+) -> Result<Response, Failure> {
+    let Query(query) = query?;
     let repository: Repository = query.repository.parse().map_err(Problem::bad)?;
     let tag: Tag = query.tag.parse().map_err(Problem::bad)?;
     let notice = query.asked.unwrap_or_default().then_some(Notice::Asked);
@@ -65,8 +71,9 @@ pub(super) struct ReconcileForm {
 ))]
 pub(super) async fn reconcile(
     Shared(app): Shared<Arc<App>>,
-    Form(form): Form<ReconcileForm>,
+    form: Result<Form<ReconcileForm>, FormRejection>,
 ) -> Result<Response, Failure> {
+    let Form(form) = form?;
     let target = Target::read(&app, &form.repository, &form.tag)?;
     if let Err(refusal) = admin::authorize(&app, Some(&form.token)) {
         return page(&app, &target.repository, &target.tag, None, Some(Notice::Refused(refusal))).await;
@@ -171,7 +178,10 @@ fn standing(listed: &Listed) -> Markup {
                     p class="quiet" { (trouble.kind.as_str()) " since " (words::moment(trouble.since_ms)) }
                 }
             }
-            @if let Some(version) = version { (problems(version)) (images(version)) }
+            @if let Some(version) = version {
+                (problems(version, listed.trouble.as_ref().map_or("", |trouble| &trouble.reason)))
+                (images(version))
+            }
             @if let Some(found) = &listed.found {
                 p class="quiet" { "Looked at " (words::moment(found.checked_at_ms)) }
             }
@@ -179,13 +189,21 @@ fn standing(listed: &Listed) -> Markup {
     }
 }
 
-fn problems(version: &Version) -> Markup {
+/// What is wrong, and what can be done about it; what is `said` already is not said again.
+fn problems(version: &Version, said: &str) -> Markup {
     html! {
         @if !version.problems.is_empty() {
             ul class="problems" {
                 @for problem in &version.problems {
                     li {
-                        p { code { (words::text(&problem.code)) } " " (words::text(&problem.message)) }
+                        p {
+                            code { (words::text(&problem.code)) } " "
+                            @if !said.contains(&problem.message) {
+                                (words::text(&about(problem.tag.as_deref(), &problem.message)))
+                            } @else if let Some(tag) = &problem.tag {
+                                code { (words::text(tag)) }
+                            }
+                        }
                         @if let Some(remedy) = &problem.remedy { p class="remedy" { (words::text(remedy)) } }
                     }
                 }

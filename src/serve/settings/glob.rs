@@ -1,9 +1,11 @@
 //! Globs over repository paths and tags: `*` and `?` stay within one part of a path, `**` does not.
 
+mod steps;
+
 use std::fmt;
 use std::str::FromStr;
 
-use globset::{GlobBuilder, GlobMatcher};
+use steps::Steps;
 
 use crate::model::text::clean;
 
@@ -14,13 +16,13 @@ const LONGEST: usize = 255;
 #[derive(Clone)]
 pub struct Glob {
     text: String,
-    matcher: GlobMatcher,
+    steps: Steps,
 }
 
 impl Glob {
     /// Whether `name` is one of those that are meant.
     pub fn matches(&self, name: &str) -> bool {
-        self.matcher.is_match(name)
+        self.steps.lead_through(name)
     }
 
     /// The glob as it was written.
@@ -90,13 +92,12 @@ impl FromStr for Glob {
     type Err = InvalidGlob;
 
     fn from_str(s: &str) -> Result<Glob, InvalidGlob> {
-        let invalid = |problem: String| InvalidGlob { found: clean(s, 80), problem };
+        let invalid = |problem: &str| InvalidGlob { found: clean(s, 80), problem: problem.to_owned() };
         if s.is_empty() || s.len() > LONGEST {
-            return Err(invalid(format!("expected 1 to {LONGEST} characters")));
+            return Err(invalid(&format!("expected 1 to {LONGEST} characters")));
         }
-        let glob = GlobBuilder::new(s).literal_separator(true).backslash_escape(true).build();
-        let glob = glob.map_err(|error| invalid(clean(&error.kind().to_string(), 120)))?;
-        Ok(Glob { text: s.to_owned(), matcher: glob.compile_matcher() })
+        let steps = Steps::of(s).map_err(invalid)?;
+        Ok(Glob { text: s.to_owned(), steps })
     }
 }
 
@@ -146,6 +147,25 @@ mod tests {
     }
 
     #[test]
+    fn a_class_stays_within_one_part() {
+        assert!(glob("acme-[!x]*").matches("acme-ubuntu"));
+        assert!(!glob("acme[!x]*").matches("acme/ubuntu"));
+        assert!(!glob("acme[+-9]ubuntu").matches("acme/ubuntu"));
+        assert!(glob("1[]-]2[a-]").matches("1-2-") && glob("1[]-]2[a-]").matches("1]2a"));
+    }
+
+    #[test]
+    fn what_is_no_glob_is_told() {
+        let problem = |text: &str| text.parse::<Glob>().expect_err("not a glob").to_string();
+        insta::assert_snapshot!(problem(""), @"`` is not a glob: expected 1 to 255 characters");
+        insta::assert_snapshot!(problem("{a,b"), @"`{a,b` is not a glob: one of its `{` has no `}`");
+        insta::assert_snapshot!(problem("a}"), @"`a}` is not a glob: one of its `}` has no `{`");
+        insta::assert_snapshot!(problem("[]"), @"`[]` is not a glob: one of its `[` has no `]`");
+        insta::assert_snapshot!(problem("[b-a]"), @"`[b-a]` is not a glob: one of its ranges ends before it begins");
+        insta::assert_snapshot!(problem("a\\"), @r"`a\` is not a glob: nothing follows its last `\`");
+    }
+
+    #[test]
     fn an_example_is_a_name_that_is_meant() {
         let example = |text: &str| glob(text).example("x");
         assert_eq!(example("acme/*"), Some("acme/x".to_owned()));
@@ -169,7 +189,29 @@ mod tests {
         assert!(!glob("acme/*").overlaps(&glob("acme/*/*")));
     }
 
+    /// A glob of what has one meaning everywhere.
+    fn plain_glob() -> impl Strategy<Value = String> {
+        let word = prop_oneof!["[ab]{1,2}", "\\*", "\\?", "\\[[ab]-?[bc]\\]", "\\\\[ab*]", "\\*\\*"];
+        let part = prop::collection::vec(word, 1..4).prop_map(|words| words.concat());
+        let path = prop::collection::vec(prop_oneof![3 => part, 1 => Just("**".to_owned())], 1..4);
+        // In a choice, twice any number of parts is none at all elsewhere.
+        let path = path.prop_map(|parts| parts.join("/")).prop_filter("`**` once", |path| !path.contains("**/**"));
+        path.prop_recursive(2, 8, 3, |inner| {
+            let choice = prop::collection::vec(inner, 1..4).prop_map(|choice| format!("{{{}}}", choice.join(",")));
+            ("[ab]{0,1}/?", choice, "/?[ab]{0,1}").prop_map(|(before, choice, behind)| before + &choice + &behind)
+        })
+    }
+
     proptest! {
+        #[test]
+        fn a_glob_means_what_it_means_elsewhere(text in plain_glob(), name in "[abc*]{1,3}(/[abc*]{1,2}){0,3}") {
+            let theirs = globset::GlobBuilder::new(&text).literal_separator(true).backslash_escape(true).build();
+            prop_assert_eq!(text.parse::<Glob>().is_ok(), theirs.is_ok());
+            if let (Ok(ours), Ok(theirs)) = (text.parse::<Glob>(), theirs) {
+                prop_assert_eq!(ours.matches(&name), theirs.compile_matcher().is_match(&name));
+            }
+        }
+
         #[test]
         fn no_text_panics(text in "[a-z*?\\[\\]{},!\\\\/-]{0,24}") {
             if let Ok(glob) = text.parse::<Glob>() {

@@ -6,8 +6,8 @@ use serde_json::json;
 
 use super::MOST_STARTS;
 use super::before::Before;
-use crate::model::Digest;
-use crate::model::text::{clean, with_causes};
+use crate::model::text::{about, clean, with_causes};
+use crate::model::{Digest, Tag};
 use crate::plan::{Code, Reason, Verdict, Weighed, Weight};
 use crate::publish::{Action, Known, Outcome, PublishError};
 use crate::registry::Kind;
@@ -36,7 +36,8 @@ pub(super) fn decided(before: &Before, quiet: Duration, known: &Known, outcome: 
     }
     // More architectures may be on their way: what is missing now is no news before the quiet time.
     let waits_for_more = holds.iter().all(|reason| matches!(reason.code, Code::ArchMissing | Code::NothingFound));
-    let reason = holds.iter().map(|reason| clean(&reason.message, 300)).collect::<Vec<_>>().join("; ");
+    let told = |reason: &&Reason| clean(&about(reason.tag.as_ref().map(Tag::as_str), &reason.message), 300);
+    let reason = holds.iter().map(told).collect::<Vec<_>>().join("; ");
     if waits_for_more && act == Act::Held && !quiet.is_zero() && !before.was_held {
         return (End::Wait { after: quiet, reason }, None);
     }

@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 
 use super::schema::faults;
-use super::{NOBLE, UBUNTU, collection};
+use super::{NOBLE, RULES, UBUNTU, collection};
 use crate::support::Service;
+use crate::support::real::free_address;
 use crate::support::service::ADMIN_TOKEN;
 
 const VERSIONS: &str = "/api/v1/versions?repository=registry.example.com%2Fmultiarch%2Fubuntu";
@@ -162,6 +163,44 @@ async fn names_that_were_made_to_lead_here_and_forms_of_other_sites_are_refused(
     let publish =
         service.ask("POST", "/api/v1/publish").bearer_auth(ADMIN_TOKEN).header("origin", "http://evil.example");
     assert_eq!(publish.body("{}").send().await.expect("an answer").status(), 403);
+}
+
+#[tokio::test]
+async fn a_name_that_is_said_to_be_ours_is_answered_and_its_page_may_change_things() {
+    let sections = format!("admin_hosts = [\"onetag.example.com\"]\n{RULES}");
+    let service = Service::start_raw(&free_address(), &sections, &[]).await;
+    for (host, status) in [
+        ("onetag.example.com", 200),
+        ("OneTag.Example.com:443", 200),
+        ("other.example.com", 421),
+        ("onetag.example.com.evil.example", 421),
+    ] {
+        let answer = service.ask("GET", "/api/v1/jobs").header("host", host).send().await.expect("an answer");
+        assert_eq!(answer.status(), status, "{host}");
+    }
+    let target = json!({ "repository": "registry.example.com/multiarch/ubuntu", "tag": "jammy" }).to_string();
+    for (origin, status) in [("https://onetag.example.com", 202), ("https://other.example.com", 403)] {
+        let request = service.ask("POST", "/api/v1/release").bearer_auth(ADMIN_TOKEN).header("origin", origin);
+        let answer = request.header("host", "onetag.example.com").body(target.clone()).send().await;
+        assert_eq!(answer.expect("an answer").status(), status, "{origin}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_cannot_be_shown_says_so_as_a_page() {
+    let service = collection().await;
+    for (method, path, status) in [
+        ("GET", "/repository", 400),
+        ("GET", "/repository?repository=Nowhere!", 400),
+        ("GET", "/tag?repository=a&repository=b&tag=c", 400),
+        ("GET", "/tag?repository=a", 400),
+        ("POST", "/reconcile", 415),
+    ] {
+        let answer = service.ask(method, path).send().await.expect("an answer");
+        assert_eq!(answer.status(), status, "{method} {path}");
+        assert_eq!(answer.headers()["content-type"], "text/html; charset=utf-8", "{method} {path}");
+        assert!(answer.text().await.expect("a body").contains("All repositories"), "{method} {path}");
+    }
 }
 
 #[tokio::test]

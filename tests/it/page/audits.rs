@@ -15,11 +15,8 @@ async fn auditing(registry: &FakeRegistry, more: &str) -> Service {
     Service::start_raw(&free_address(), &rule, &[("NOTIFY_SECRET", NOTIFY_SECRET)]).await
 }
 
-async fn published() -> FakeRegistry {
-    let registry = FakeRegistry::start().await;
-    registry.push_image("ubuntu:amd64-xenial", "linux/amd64");
-    registry.push_image("ubuntu:arm64-xenial", "linux/arm64");
-    registry
+async fn two_architectures() -> FakeRegistry {
+    FakeRegistry::with_ubuntu(&[("amd64-xenial", "linux/amd64"), ("arm64-xenial", "linux/arm64")]).await
 }
 
 /// The tag as the API lists it.
@@ -41,7 +38,7 @@ async fn audited_again(service: &Service, registry: &FakeRegistry) {
 
 #[tokio::test]
 async fn a_stale_tag_is_published_anew_by_its_job_and_a_hold_stands() {
-    let registry = published().await;
+    let registry = two_architectures().await;
     let service = auditing(&registry, "").await;
     let first = stands(&service, &registry, "ok").await["digest"].clone();
     service.idle().await;
@@ -79,7 +76,7 @@ async fn a_lost_image_is_told_once_in_every_place() {
         "[[notify]]\nurl = \"{}\"\nsecret = {{ env = \"NOTIFY_SECRET\" }}\nevents = [\"problem\"]\n",
         receiver.url("/told")
     );
-    let registry = published().await;
+    let registry = two_architectures().await;
     let service = auditing(&registry, &notify).await;
     stands(&service, &registry, "ok").await;
     service.idle().await;
@@ -107,7 +104,7 @@ async fn a_lost_image_is_told_once_in_every_place() {
 
 #[tokio::test]
 async fn a_tag_that_is_gone_is_forgotten_and_a_registry_that_fails_changes_nothing() {
-    let registry = published().await;
+    let registry = two_architectures().await;
     registry.push_image("ubuntu:amd64-bionic", "linux/amd64");
     let service = auditing(&registry, "").await;
     stands(&service, &registry, "ok").await;

@@ -35,7 +35,8 @@ pub(super) fn version(tag: &str, words: &[&str], odd: &[(&str, ImageState)]) -> 
     let state_of = |word: &str| odd.iter().find(|(odd, _)| *odd == word).map_or(ImageState::Ok, |(_, state)| *state);
     let known = ARCHITECTURES.iter().filter(|(word, _)| words.contains(word));
     let images: Vec<ImageRow> = known.map(|(word, platform)| image(tag, word, platform, state_of(word))).collect();
-    let problems = images.iter().filter(|image| image.state != ImageState::Ok).filter_map(problem).collect();
+    let problems =
+        images.iter().filter(|image| image.state != ImageState::Ok).filter_map(|image| problem(tag, image)).collect();
     let state = images.iter().map(|image| image.state).max().unwrap_or(ImageState::Ok);
     let digest = Some(digest(&format!("index {tag}")));
     Version { tag: tag.to_owned(), state: VersionState::Images(state), digest, images, problems }
@@ -64,23 +65,43 @@ fn image(tag: &str, word: &str, platform: &str, state: ImageState) -> ImageRow {
     }
 }
 
-fn problem(image: &ImageRow) -> Option<Problem> {
-    let name = image.name();
-    let (message, remedy) = match image.state {
-        ImageState::Stale => (format!("{name} was pushed again and is not published yet"), "publish the tag again"),
-        ImageState::Missing => (format!("{name} is required, and there is no tag for it"), "push it, or require less"),
-        ImageState::Mismatch => (
-            format!("{name}: the tag promises {}, but the image config says linux/amd64", image.platform.as_ref()?),
-            "build it for the platform that its tag names",
+/// What an audit says of it.
+fn problem(plain: &str, image: &ImageRow) -> Option<Problem> {
+    let platform = image.platform.as_ref()?;
+    let short =
+        |digest: &Option<String>| digest.as_ref().map_or("nothing".to_owned(), |digest| digest[..19].to_owned());
+    let (pushed, published) = (short(&image.digest), short(&image.published));
+    let (code, message, remedy) = match image.state {
+        ImageState::Stale => (
+            "stale",
+            format!("`{}` is {pushed} now, and `{plain}` still serves {published} for {platform}", image.tag.as_ref()?),
+            "publish it: `onetag publish`",
         ),
-        ImageState::Dangling => (format!("{name} is in the index, and the registry no longer has it"), "push it again"),
-        ImageState::Orphan => {
-            (format!("{name} is published, and no tag stands for it"), "tag it, or allow its removal")
-        }
+        ImageState::Missing => (
+            "arch-missing",
+            format!("{platform} is required, and no tag of `{plain}` is for it"),
+            "push what is missing",
+        ),
+        ImageState::Mismatch => (
+            "config-arch-mismatch",
+            format!("the tag promises {platform} but the image config says linux/amd64"),
+            "push the right image under this tag, or see `--on-mismatch`",
+        ),
+        ImageState::Dangling => (
+            "dangling",
+            format!(
+                "`{plain}` names {published} for {platform}, which the registry no longer has: pulling it there fails"
+            ),
+            "push the image again and publish; keep clean-ups from what an index names",
+        ),
+        ImageState::Orphan => (
+            "orphan",
+            format!("`{plain}` serves {published} for {platform}, and no architecture tag stands for it"),
+            "push its architecture tag again, or publish without it by `--allow-removal`",
+        ),
         _ => return None,
     };
-    let code = image.state.as_str().to_owned();
-    Some(Problem { code, tag: image.tag.clone(), message, remedy: Some(remedy.to_owned()) })
+    Some(Problem { code: code.to_owned(), tag: image.tag.clone(), message, remedy: Some(remedy.to_owned()) })
 }
 
 /// Ends a run of a tag's job like this.
@@ -159,7 +180,7 @@ pub(super) async fn collection(store: &Store) {
     store.put_versions(&alpine, versions, None).await.expect("kept");
 
     let hook = || Trigger::Hook("quay".to_owned());
-    let mismatch = "arm64-24.04: the tag promises linux/arm64 but the image config says linux/amd64";
+    let mismatch = "`arm64-24.04`: the tag promises linux/arm64 but the image config says linux/amd64";
     let images = |arm64, armhf| [("amd64-24.04", "a1"), ("arm64-24.04", arm64), ("armhf-24.04", armhf)];
     let first = &images("b1", "c1")[..2];
     run(store, &ubuntu, "24.04", hook(), End::Done, Some(pushed(None, "index 1", first))).await;
@@ -170,7 +191,7 @@ pub(super) async fn collection(store: &Store) {
     run(store, &ubuntu, "24.04", Trigger::Scan, End::Done, Some(third)).await;
     let entry = Some(held("config-arch-mismatch", mismatch));
     run(store, &ubuntu, "24.04", hook(), End::Held { reason: mismatch.to_owned() }, entry).await;
-    let missing = "riscv64 is required, and there is no tag `riscv64-25.10`".to_owned();
+    let missing = "`riscv64-25.10`: riscv64 is required, but there is no such tag".to_owned();
     run(store, &ubuntu, "25.10", Trigger::Scan, End::Held { reason: missing }, None).await;
     let denied = "PUT /v2/multiarch/debian/manifests/buster was refused (DENIED): the account needs `push`".to_owned();
     run(store, &debian, "buster", hook(), End::Parked { reason: denied }, None).await;

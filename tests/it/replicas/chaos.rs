@@ -17,7 +17,9 @@ const ARCHES: [(&str, &str); 2] = [("amd64", "linux/amd64"), ("arm64", "linux/ar
 /// Shorter than a replica is stopped.
 const LEASE: Duration = Duration::from_secs(4);
 /// How long nothing may come right once the trouble is over, and how long nobody may take a delivery.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
+/// How many deliveries are on their way at most, so that each is tried often enough to get through.
+const MOST_ON_THEIR_WAY: usize = 64;
 
 struct World {
     registry: FakeRegistry,
@@ -98,6 +100,9 @@ async fn push_everything(world: &Arc<World>, tags: usize) -> Vec<(String, String
         let digest = world.registry.push_image(&format!("acme/app:{name}"), platform);
         pushed.push((name.clone(), digest.clone()));
         telling.spawn(tell(world.clone(), name, digest));
+        if telling.len() > MOST_ON_THEIR_WAY {
+            telling.join_next().await.expect("one is on its way").expect("somebody took it");
+        }
         if number % 16 == 0 {
             // As long as the trouble needs to be trouble.
             tokio::time::sleep(Duration::from_millis(200)).await;

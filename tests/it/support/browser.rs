@@ -3,6 +3,8 @@
 //! Whatever it asks for, logs and refuses is kept, so that a test can say that there was nothing
 //! of the kind.
 
+use std::io::{self, Read as _, Write as _};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -42,7 +44,8 @@ impl Browser {
     pub async fn start() -> Browser {
         let seat = SEATS.acquire().await.expect("it is never closed");
         let profile = TempDir::new().expect("a temporary directory");
-        let driver = Cli::program("chromedriver", ["--port=0"]).spawn();
+        // Whatever they keep for a while goes with the profile.
+        let driver = Cli::program("chromedriver", ["--port=0"]).env("TMPDIR", profile.path()).spawn();
         let says = "started successfully on port ";
         driver.wait_for(says).await;
         let port = eventually("the port is told", async || {
@@ -209,6 +212,17 @@ impl Browser {
         }
     }
 
+    /// Lets the driver end it and answer then: a process of it that outlived this would write its
+    /// profile anew.
+    fn end(&self) -> io::Result<()> {
+        let session = self.session.trim_start_matches("http://");
+        let (address, path) = session.split_once('/').ok_or(io::ErrorKind::InvalidInput)?;
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+        write!(stream, "DELETE /{path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: 0\r\n\r\n")?;
+        stream.read_exact(&mut [0; "HTTP/1.1 200".len()])
+    }
+
     async fn ask(&self, path: &str, body: &Value) -> Value {
         let url = format!("{}{path}", self.session);
         let request = self.client.post(url).header("content-type", "application/json").body(body.to_string());
@@ -223,8 +237,9 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // Its driver is killed, and would leave it behind.
-        if self.process > 0 {
+        let is_ended = self.end().is_ok();
+        if !is_ended && self.process > 0 {
+            // Its driver is killed, and would leave it behind.
             let _ = std::process::Command::new("kill").args(["-s", "KILL", &self.process.to_string()]).status();
         }
     }

@@ -26,6 +26,9 @@ pub const ADMIN_TOKEN: &str = "admin-canary-5150-cccccc";
 /// A registry that nobody listens at.
 pub const NOWHERE: &str = "127.0.0.1:9";
 
+/// The longest body that is taken of most formats.
+pub const MIB: usize = 1024 * 1024;
+
 /// A folder with a configuration and a database.
 pub struct Place {
     /// Where it is.
@@ -40,6 +43,13 @@ pub struct Intake {
     pub listen: String,
     /// Where operators ask.
     pub admin: String,
+}
+
+/// A service whose registry is not there: what it took waits for ever.
+pub async fn nowhere() -> (Place, Intake) {
+    let place = Place::new(&sections(NOWHERE));
+    let intake = place.start().await;
+    (place, intake)
 }
 
 /// Any repository below `acme/`, and one hook for each way of proof.

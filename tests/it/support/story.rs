@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::cli::{Ran, onetag};
 use super::registry::FakeRegistry;
+use super::rootfs::starting_busybox;
 
 /// A finished `onetag publish`, and its JSON.
 #[derive(Clone, Debug)]
@@ -75,11 +76,28 @@ impl Told {
 }
 
 impl FakeRegistry {
+    /// A registry with an `ubuntu` of these architecture tags, each with an image for a platform.
+    pub async fn with_ubuntu(tags: &[(&str, &str)]) -> FakeRegistry {
+        let registry = FakeRegistry::start().await;
+        for (tag, platform) in tags {
+            registry.push_image(&format!("ubuntu:{tag}"), platform);
+        }
+        registry
+    }
+
+    /// A registry with what a builder on amd64 made before 2020: `amd64-xenial` is right in label and
+    /// files, `armhf-xenial` has armhf's files under the builder's own label.
+    pub async fn with_mislabelled_armhf() -> FakeRegistry {
+        let registry = FakeRegistry::start().await;
+        registry.push("ubuntu:amd64-xenial", &starting_busybox("linux/amd64", "amd64"));
+        registry.push("ubuntu:armhf-xenial", &starting_busybox("linux/amd64", "armhf"));
+        registry
+    }
+
     /// A registry whose `ubuntu:xenial` was published from `amd64-xenial`, and that nobody has
     /// asked anything since.
     pub async fn with_xenial() -> FakeRegistry {
-        let registry = FakeRegistry::start().await;
-        registry.push_image("ubuntu:amd64-xenial", "linux/amd64");
+        let registry = FakeRegistry::with_ubuntu(&[("amd64-xenial", "linux/amd64")]).await;
         publish(&registry, &[]).await.expect_pushed();
         registry.forget_requests();
         registry

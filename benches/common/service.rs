@@ -1,4 +1,4 @@
-//! `onetag serve` as a process of its own.
+//! `onetag serve` as a process of its own, and what it costs.
 
 use std::fs::File;
 use std::net::TcpListener;
@@ -9,8 +9,10 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
-use crate::Result;
+use super::Result;
 
+/// A database of the service's own.
+pub(crate) const SQLITE: &str = "sqlite://onetag.db";
 /// What senders show in `Authorization`.
 pub(crate) const SECRET: &str = "Bearer 3f1c0b6a59f14d0c8e7a";
 /// No start or backlog may take longer than this.
@@ -32,17 +34,23 @@ pub(crate) struct Hook {
 }
 
 impl Service {
-    /// Starts it for `acme/*` at a registry; `rule` is more of the rule's configuration.
-    pub(crate) async fn start(binary: &Path, registry: &str, rule: &str) -> Result<Service> {
-        Service::start_at(&free_address()?, binary, registry, rule).await
+    /// Starts it on a database for `acme/*` at a registry; `rule` is more of the rule's configuration.
+    pub(crate) async fn start(binary: &Path, database: &str, registry: &str, rule: &str) -> Result<Service> {
+        Service::start_at(&free_address()?, binary, database, registry, rule).await
     }
 
     /// The same, where somebody was told to deliver to.
-    pub(crate) async fn start_at(listen: &str, binary: &Path, registry: &str, rule: &str) -> Result<Service> {
+    pub(crate) async fn start_at(
+        listen: &str,
+        binary: &Path,
+        database: &str,
+        registry: &str,
+        rule: &str,
+    ) -> Result<Service> {
         let home = TempDir::with_prefix_in("onetag-bench-", env!("CARGO_TARGET_TMPDIR"))?;
         let admin = free_address()?;
         let config = format!(
-            "listen = \"{listen}\"\nadmin = \"{admin}\"\ndatabase = \"sqlite://onetag.db\"\n\
+            "listen = \"{listen}\"\nadmin = \"{admin}\"\ndatabase = \"{database}\"\n\
              [[repository]]\nregistry = \"{registry}\"\nname = \"acme/*\"\n{rule}\n\
              [[hook]]\nname = \"prod\"\nformat = \"distribution\"\nregistry = \"{registry}\"\n\
              secret = {{ env = \"HOOK_SECRET\" }}\nheader = \"Authorization\"\n"
@@ -97,10 +105,7 @@ impl Service {
 
     /// How much time it spent on the processors so far.
     pub(crate) fn processor_time(&self) -> Result<Duration> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        let after_name = stat.rsplit(") ").next().unwrap_or_default();
-        let ticks: u64 = after_name.split(' ').skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
-        Ok(Duration::from_millis(10) * u32::try_from(ticks)?)
+        processor_time(self.child.id(), 2)
     }
 
     /// What it tells Prometheus under a name without labels.
@@ -110,7 +115,7 @@ impl Service {
         value.ok_or_else(|| format!("there is no metric `{name}`").into())
     }
 
-    /// Waits until nothing waits or runs any more.
+    /// Waits until nothing waits or runs any more, here and on the same database.
     pub(crate) async fn settle(&self) -> Result<()> {
         let deadline = Instant::now() + LIMIT;
         while self.metric("onetag_jobs_waiting").await? + self.metric("onetag_jobs_running").await? > 0.0 {
@@ -128,6 +133,15 @@ impl Drop for Service {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// How much time a process spent on the processors; with four `columns` so did its children that are
+/// gone (proc(5), `stat`).
+pub(crate) fn processor_time(id: u32, columns: usize) -> Result<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat"))?;
+    let after_name = stat.rsplit(") ").next().unwrap_or_default();
+    let ticks: u64 = after_name.split(' ').skip(11).take(columns).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
+    Ok(Duration::from_millis(10) * u32::try_from(ticks)?)
 }
 
 /// A loopback address that nobody listens on.

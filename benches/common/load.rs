@@ -11,8 +11,8 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::Result;
-use crate::service::{Hook, SECRET};
+use super::Result;
+use super::service::{Hook, SECRET};
 
 const CONNECTIONS: usize = 32;
 
