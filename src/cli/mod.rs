@@ -28,6 +28,8 @@ use console::Console;
 pub enum Exit {
     /// Done, or nothing to do.
     Done = 0,
+    /// A bug of ours.
+    Bug = 1,
     /// The arguments make no sense.
     Usage = 2,
     /// A setting, file or login cannot be used.

@@ -81,9 +81,10 @@ fn refused(error: ServeError) -> Refused {
         ServeError::Listen { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => {
             Some("stop the other program there, or choose another `listen` or `admin`".to_owned())
         }
-        ServeError::Listen { .. } | ServeError::Listener(_) => None,
+        ServeError::Listen { .. } | ServeError::Listener(_) | ServeError::Ended(_) => None,
     };
-    Refused { hint, ..Refused::configuration(with_causes(&error)) }
+    let exit = if matches!(error, ServeError::Ended(_)) { Exit::Bug } else { Exit::Configuration };
+    Refused { exit, message: with_causes(&error), hint }
 }
 
 /// Reads the configuration again at every SIGHUP.

@@ -52,7 +52,7 @@ impl Summary {
     pub fn pack(&self) -> Option<Vec<u8>> {
         let json = serde_json::to_vec(self).expect("strings and numbers always serialize");
         let mut packed = Vec::new();
-        // Not zstd: its compressor would be used for nothing else, and is a third of a megabyte.
+        // Not zstd: its compressor would be used for nothing else, and is half a megabyte.
         DeflateEncoder::new(json.as_slice(), Compression::fast()).read_to_end(&mut packed).ok()?;
         (packed.len() <= LARGEST_PACKED && json.len() as u64 <= LARGEST_UNPACKED).then_some(packed)
     }

@@ -61,6 +61,11 @@ impl Gate {
         proof.map_or(Gate::Closed, Gate::Proof)
     }
 
+    /// Whether whoever passed [`Gate::admit_head`] is known, and not only after the body was read.
+    pub(super) fn knows_by_head(&self) -> bool {
+        matches!(self, Gate::Proof(auth::Proof::Header(..) | auth::Proof::Url(_)) | Gate::Google(..))
+    }
+
     /// What can be refused before the body is read.
     pub(super) async fn admit_head(&self, url_secret: Option<&str>, headers: &HeaderMap) -> Result<(), NotAdmitted> {
         match self {

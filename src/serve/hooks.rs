@@ -145,8 +145,10 @@ async fn take(
         return Err(Refused::Encoded);
     }
     door.gate.admit_head(secret, headers).await?;
+    // Those who may be anybody crowd nobody out but each other.
+    let bodies = if door.gate.knows_by_head() { &app.bodies } else { &app.bodies_of_strangers };
     // The room is given back with the answer.
-    let (body, _room) = read(app.bodies.of(sender), headers, body, door.hook.format.longest_body_bytes()).await?;
+    let (body, _room) = read(bodies.of(sender), headers, body, door.hook.format.longest_body_bytes()).await?;
     door.gate.admit(secret, headers, &body)?;
 
     if let Some(validation) = handshake::validation_response(headers, &body) {

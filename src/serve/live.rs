@@ -16,8 +16,6 @@ use utoipa::ToSchema;
 
 use crate::model::Repository;
 
-/// How many may listen at one time.
-const MOST_LISTENERS: usize = 256;
 /// How many changes a listener may be behind.
 const MOST_BEHIND: usize = 64;
 
@@ -46,8 +44,9 @@ struct Listener {
 }
 
 impl Live {
-    pub(super) fn new() -> Live {
-        let seats = Arc::new(Semaphore::new(MOST_LISTENERS));
+    /// So many may listen at one time.
+    pub(super) fn new(seats: usize) -> Live {
+        let seats = Arc::new(Semaphore::new(seats));
         Live { changes: broadcast::Sender::new(MOST_BEHIND), seats, stop: CancellationToken::new() }
     }
 
@@ -129,7 +128,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_listener_hears_of_its_repository_and_one_that_fell_behind_is_told_to_reload() {
-        let live = Live::new();
+        let live = Live::new(2);
         let mut own = pin!(live.listen(Some(ubuntu().to_string())).expect("a seat"));
         live.tell(&"quay.io/acme/other".parse().expect("a repository"), "1", Some("ok"));
         live.tell(&ubuntu(), "xenial", Some("stale"));
@@ -153,9 +152,9 @@ mod tests {
 
     #[tokio::test]
     async fn there_are_seats_for_so_many_and_they_are_given_back() {
-        let live = Live::new();
-        let mut seats: Vec<_> = (0..MOST_LISTENERS).filter_map(|_| live.listen(None)).collect();
-        assert_eq!(seats.len(), MOST_LISTENERS);
+        let live = Live::new(3);
+        let mut seats: Vec<_> = (0..3).filter_map(|_| live.listen(None)).collect();
+        assert_eq!(seats.len(), 3);
         assert!(live.listen(None).is_none());
         seats.pop();
         assert!(live.listen(None).is_some());

@@ -286,6 +286,8 @@ impl Metrics {
 
     /// All of it as text, with the store's counts as they are now.
     pub(super) fn text(&self, counts: &Counts, overview: &[Overview]) -> String {
+        // Held to the end: of two who ask at one time neither is to find what the other cleared.
+        let scanned = self.scanned.lock().expect("no panic happens while it is held");
         self.versions.clear();
         for (overview, (state, count)) in overview.iter().flat_map(|it| it.tally.states.iter().map(move |s| (it, s))) {
             let labels = OfState { repository: overview.repository.to_string(), state: state.clone() };
@@ -298,7 +300,7 @@ impl Metrics {
         set(&self.held, counts.held);
         set(&self.parked, counts.parked);
         set(&self.quarantined, counts.quarantined);
-        for (repository, at) in self.scanned.lock().expect("no panic happens while it is held").iter() {
+        for (repository, at) in scanned.iter() {
             let labels = OfRepository { repository: repository.to_string() };
             self.staleness.get_or_create(&labels).set(at.elapsed().as_secs_f64());
         }

@@ -14,6 +14,7 @@ mod live;
 mod metrics;
 mod notify;
 mod page;
+mod parts;
 mod places;
 mod scan;
 pub mod settings;
@@ -33,6 +34,7 @@ use hyper_util::rt::TokioTimer;
 use tokio::sync::{Mutex, Notify, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::model::{Repository, Tag};
 use crate::registry::RegistryError;
@@ -40,6 +42,7 @@ use crate::store::{Store, StoreError, Trigger, Wake};
 use live::Live;
 use metrics::Metrics;
 use notify::Notice;
+use parts::Parts;
 use places::Places;
 use settings::Settings;
 use setup::Setup;
@@ -53,8 +56,10 @@ const LONGEST_QUIET: Duration = Duration::from_secs(60);
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the database may take to write what is left at the end.
 const CLOSING: Duration = Duration::from_secs(2);
-/// How much of bodies that are still to be answered is kept in memory; of one address at most half.
-const BODIES_BYTES: usize = 64 * 1024 * 1024;
+/// How much of bodies that are still to be answered is kept in memory: of senders whose headers prove
+/// who they are, and of all others. Of one address it is at most half.
+const BODIES_BYTES: usize = 48 * 1024 * 1024;
+const BODIES_OF_STRANGERS_BYTES: usize = 16 * 1024 * 1024;
 
 /// What all parts of the service share.
 pub(crate) struct App {
@@ -68,8 +73,11 @@ pub(crate) struct App {
     stop: CancellationToken,
     notices: mpsc::Sender<Notice>,
     live: Live,
-    /// The bytes of bodies in memory.
+    /// The bytes of bodies in memory, of senders who are known and of those who are not yet.
     bodies: Shares,
+    bodies_of_strangers: Shares,
+    /// What operators asked for and must come to its end, whoever still waits for it.
+    acts: TaskTracker,
     /// When it was last tried whether something can be stored, and what came of it.
     readiness: Mutex<Option<(Instant, Result<(), StoreError>)>>,
 }
@@ -118,6 +126,9 @@ pub enum ServeError {
     /// A listener broke.
     #[error("a listener broke")]
     Listener(#[source] io::Error),
+    /// A part of the service came to an end by itself: a bug of ours.
+    #[error("{0} came to an end by itself, which is a bug of ours")]
+    Ended(&'static str),
 }
 
 /// A service that holds its database and its ports, and serves when it is run.
@@ -150,8 +161,10 @@ impl Service {
             reloaded: Notify::new(),
             stop,
             notices: sender,
-            live: Live::new(),
+            live: Live::new(places::of_operators() / 2),
             bodies: Shares::new(BODIES_BYTES, BODIES_BYTES / 2),
+            bodies_of_strangers: Shares::new(BODIES_OF_STRANGERS_BYTES, BODIES_OF_STRANGERS_BYTES / 2),
+            acts: TaskTracker::new(),
             readiness: Mutex::default(),
         });
         Ok(Service { app, notices, listen, admin })
@@ -179,54 +192,60 @@ impl Service {
     ///
     /// # Errors
     ///
-    /// [`ServeError::Listener`]: a listener broke.
+    /// [`ServeError::Listener`]: a listener broke. [`ServeError::Ended`]: something else did.
     pub async fn run(self, stop: CancellationToken, ready: impl FnOnce()) -> Result<(), ServeError> {
         let Service { app, notices, listen, admin } = self;
         let handles = [Handle::new(), Handle::new()];
         let hooks = listener(listen, hooks::router(app.clone()), handles[0].clone(), Places::for_deliveries());
         let admin = listener(admin, admin::router(app.clone()), handles[1].clone(), Places::for_operators());
         let mut listeners = tokio::spawn(async { tokio::try_join!(hooks, admin) });
-        let worker = tokio::spawn(worker::run(app.clone(), stop.clone()));
-        let together = tokio::spawn(together::run(app.clone(), stop.clone()));
-        let scan = tokio::spawn(scan::run(app.clone(), stop.clone()));
-        let upkeep = tokio::spawn(upkeep(app.clone(), stop.clone()));
-        let no_more_notices = CancellationToken::new();
-        let telling = tokio::spawn(notify::run(app.clone(), notices, no_more_notices.clone()));
+        let mut parts = Parts::default();
+        parts.start("working off what is due", worker::run(app.clone(), stop.clone()));
+        parts.start("what replicas do together", together::run(app.clone(), stop.clone()));
+        parts.start("scanning", scan::run(app.clone(), stop.clone()));
+        parts.start("forgetting what is old", upkeep(app.clone(), stop.clone()));
+        let (mut telling, no_more_notices) = (Parts::default(), CancellationToken::new());
+        telling.start("telling onwards", notify::run(app.clone(), notices, no_more_notices.clone()));
         let listening = async {
             futures_util::future::join(handles[0].listening(), handles[1].listening()).await;
             ready();
             std::future::pending().await
         };
         let broken = tokio::select! {
-            () = stop.cancelled() => None,
-            () = listening => None,
-            ended = &mut listeners => Some(ended.map_err(io::Error::other).and_then(|ended| ended)),
+            biased;
+            () = stop.cancelled() => Ok(()),
+            ended = &mut listeners => {
+                let ended = ended.map_err(io::Error::other).and_then(|ended| ended);
+                Err(ended.map_or_else(ServeError::Listener, |_| ServeError::Ended("listening")))
+            }
+            name = parts.first_to_end() => Err(ServeError::Ended(name)),
+            name = telling.first_to_end() => Err(ServeError::Ended(name)),
+            () = listening => Ok(()),
         };
         tracing::info!("Stopping");
         stop.cancel();
         app.live.end();
         handles.iter().for_each(|handle| handle.graceful_shutdown(Some(Duration::from_secs(5))));
+        app.acts.close();
         let ended = async {
-            if broken.is_none() {
+            if !listeners.is_finished() {
                 let _ = listeners.await;
             }
-            (together.await, scan.await, upkeep.await, worker.await)
+            parts.all_to_end().await;
+            app.acts.wait().await;
         };
         if tokio::time::timeout(GRACE, ended).await.is_err() {
             tracing::warn!("Jobs that did not end in {} s go on after the next start", GRACE.as_secs());
         }
         no_more_notices.cancel();
-        let _ = telling.await;
+        telling.all_to_end().await;
         if tokio::time::timeout(CLOSING, app.store.close()).await.is_err() {
             tracing::warn!(
                 "The database was not closed in {} s; nothing that was acknowledged is lost",
                 CLOSING.as_secs()
             );
         }
-        match broken {
-            Some(Err(error)) => Err(ServeError::Listener(error)),
-            Some(Ok(_)) | None => Ok(()),
-        }
+        broken
     }
 }
 

@@ -16,8 +16,8 @@ use super::shares::{Share, Shares};
 
 /// The most connections of a listener, however many files the process may have open.
 const MOST: usize = 4096;
-/// The most connections of operators.
-const MOST_OPERATORS: usize = 64;
+/// The most connections of operators; half of them may be open pages that listen.
+const MOST_OPERATORS: usize = 256;
 /// As many places as one address may have in any case, if there are more.
 const PLENTY: usize = 510;
 /// How many files a process may have open if the system does not say.
@@ -40,12 +40,17 @@ impl Places {
 
     /// Their own, so that operators get in while senders crowd.
     pub(super) fn for_operators() -> Places {
-        Places::new((files() / 8).min(MOST_OPERATORS))
+        Places::new(of_operators())
     }
 
     fn new(count: usize) -> Places {
         Places { shares: Shares::new(count, most_of_one(count)) }
     }
+}
+
+/// How many places operators have.
+pub(super) fn of_operators() -> usize {
+    (files() / 8).min(MOST_OPERATORS)
 }
 
 /// How many of so many places one address may have: a quarter, or as many as all senders behind one

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +27,12 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// How long the first audit lets the first scan and its jobs go ahead.
 const FIRST_AUDIT: Duration = Duration::from_secs(30);
+/// How many repositories of one registry are scanned at one time, and how many audited: jobs ask the
+/// same registry, and somebody waits for them.
+const SCANS_AT_ONCE: usize = 8;
+const AUDITS_AT_ONCE: usize = 2;
+/// How long to wait before looking whether what goes by the settings before a reload has ended.
+const SOON: Duration = Duration::from_secs(1);
 /// How long a process is left to scan a repository before another does it.
 const LONGEST_SCAN: Duration = Duration::from_secs(300);
 
@@ -41,15 +47,41 @@ enum Target {
     Audit(Repository),
 }
 
+/// Something that is being looked at.
+struct UnderWay {
+    looking: JoinHandle<()>,
+    /// What it goes by.
+    setup: Arc<Setup>,
+}
+
+/// Who may go on at each registry; all others wait.
+#[derive(Default)]
+struct Lanes {
+    scans: BTreeMap<Host, Arc<Semaphore>>,
+    audits: BTreeMap<Host, Arc<Semaphore>>,
+}
+
+impl Lanes {
+    fn of(&mut self, target: &Target) -> Arc<Semaphore> {
+        let (lanes, host, places) = match target {
+            Target::Catalog(host) => (&mut self.scans, host, SCANS_AT_ONCE),
+            Target::Repository(repository) => (&mut self.scans, repository.host(), SCANS_AT_ONCE),
+            Target::Audit(repository) => (&mut self.audits, repository.host(), AUDITS_AT_ONCE),
+        };
+        lanes.entry(host.clone()).or_insert_with(|| Arc::new(Semaphore::new(places))).clone()
+    }
+}
+
 /// Looks at every target when it is due, until told to stop.
 pub(super) async fn run(app: Arc<App>, stop: CancellationToken) {
     let (catalogs, found) = (Arc::<Catalogs>::default(), Arc::<Notify>::default());
     let mut due: BTreeMap<Target, Instant> = BTreeMap::new();
-    let mut under_way: BTreeMap<Target, JoinHandle<()>> = BTreeMap::new();
+    let mut under_way: BTreeMap<Target, UnderWay> = BTreeMap::new();
+    let mut lanes = Lanes::default();
     loop {
         let setup = app.setup();
         let polls = polls(&app, &setup, &catalogs).await;
-        under_way.retain(|_, looking| !looking.is_finished());
+        under_way.retain(|_, it| !it.looking.is_finished());
         due.retain(|target, _| polls.contains_key(target));
         for (target, poll) in polls {
             let now = Instant::now();
@@ -57,16 +89,24 @@ pub(super) async fn run(app: Arc<App>, stop: CancellationToken) {
             if *due.entry(target.clone()).or_insert(now + first) > now {
                 continue;
             }
-            due.insert(target.clone(), now + jittered(poll));
-            let (app, setup, catalogs, found) = (app.clone(), setup.clone(), catalogs.clone(), found.clone());
+            let is_outdated = under_way.get(&target).is_some_and(|it| !Arc::ptr_eq(&it.setup, &setup));
+            due.insert(target.clone(), now + if is_outdated { poll.min(SOON) } else { jittered(poll) });
             // Each on its own, and one at a time: a registry that hangs holds up nobody else's scan.
-            under_way.entry(target.clone()).or_insert_with(|| match target {
-                Target::Repository(repository) => tokio::spawn(scan(app, setup, repository, poll)),
-                Target::Audit(repository) => tokio::spawn(audited(app, setup, repository, poll)),
-                Target::Catalog(host) => tokio::spawn(async move {
-                    catalogs.read(&app, &setup, &host).await;
-                    found.notify_one();
-                }),
+            under_way.entry(target.clone()).or_insert_with(|| {
+                let lane = lanes.of(&target);
+                let (app, by, catalogs, found) = (app.clone(), setup.clone(), catalogs.clone(), found.clone());
+                let looking = tokio::spawn(async move {
+                    let _place = lane.acquire().await.expect("the semaphore is never closed");
+                    match target {
+                        Target::Repository(repository) => scan(app, by, repository, poll).await,
+                        Target::Audit(repository) => audited(app, by, repository, poll).await,
+                        Target::Catalog(host) => {
+                            catalogs.read(&app, &by, &host).await;
+                            found.notify_one();
+                        }
+                    }
+                });
+                UnderWay { looking, setup: setup.clone() }
             });
         }
         let next = due.values().min().map_or(LONGEST_PAUSE, |due| due.saturating_duration_since(Instant::now()));

@@ -67,8 +67,11 @@ impl Shared for Ours {
 /// Leaves registries alone that asked another process, and tells whoever looks at the page what others
 /// did, until told to stop.
 pub(super) async fn run(app: Arc<App>, stop: CancellationToken) {
+    if !app.store.is_shared() {
+        return stop.cancelled().await;
+    }
     let mut told = HashSet::new();
-    while app.store.is_shared() && !stop.is_cancelled() {
+    while !stop.is_cancelled() {
         // Where nothing can be looked up, nothing can be claimed.
         for (host, wait) in app.store.quiet().await.unwrap_or_default() {
             if let Some(registry) = app.setup().registry(&host) {

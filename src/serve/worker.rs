@@ -25,7 +25,7 @@ use crate::publish::{Action, Known};
 use crate::registry::Gate;
 use crate::store::{Act, Changes, Claimed, End, StoreError, Trigger};
 use before::{Before, sources};
-use end::{Ended, decided, failed, failure, retry, retry_or_park};
+use end::{Ended, absent, decided, failed, failure, is_absent, retry, retry_or_park};
 
 /// Into how many parts a lease falls: after one a sign of life is given, and a write may take one.
 const PARTS: u32 = 4;
@@ -219,6 +219,10 @@ async fn publish(app: &App, setup: &Setup, claimed: &Claimed, before: &Before) -
     }
     let result = publisher.publish(&registry, &job, &known).await;
     let (end, entry) = match result {
+        Ok(outcome) if is_absent(&known, &outcome) => {
+            let quiet = rule.quiet.saturating_sub(claimed.last_woken_ago());
+            absent(before, quiet, claimed.first_woken_ago(), &outcome)
+        }
         Ok(outcome) => {
             audit::keep(app, &publisher, &job, &outcome).await;
             let quiet = rule.quiet.saturating_sub(claimed.last_woken_ago());

@@ -174,6 +174,33 @@ async fn a_roll_back_that_fails_for_a_further_tag_says_so_and_can_be_finished() 
 }
 
 #[tokio::test]
+async fn a_roll_back_that_was_begun_is_finished_for_whoever_asked_and_went_away() {
+    let (registry, mut service, [first, second]) = published_twice("").await;
+    let body = json!({ "repository": registry.repository("ubuntu"), "tag": "xenial" }).to_string();
+    for is_last in [false, true] {
+        registry.forget_requests();
+        registry.set_delay(std::time::Duration::from_millis(300));
+        let asking = service.ask("POST", "/api/v1/rollback").bearer_auth(ADMIN_TOKEN).body(body.clone()).send();
+        let asking = tokio::spawn(asking);
+        eventually("it is under way", async || (!registry.requests().is_empty()).then_some(())).await;
+        asking.abort();
+        if is_last {
+            service.stop().await.expect(0);
+            registry.set_delay(std::time::Duration::ZERO);
+            service.resume().await;
+        }
+        eventually("it is put back", async || (registry.digest("ubuntu:xenial")? == first).then_some(())).await;
+        written_down(&service, &first).await;
+        assert_eq!(service.history().await[0]["act"], "rolled-back");
+
+        registry.set_delay(std::time::Duration::ZERO);
+        service.operator(&["rollback", "-r", &registry.repository("ubuntu"), "-t", "xenial", "--release"]).run().await;
+        assert_eq!(becomes_other_than(&registry, &first).await, second);
+        written_down(&service, &second).await;
+    }
+}
+
+#[tokio::test]
 async fn an_index_that_a_person_put_back_by_hand_stands_until_an_image_changes() {
     let (registry, mut service, [first, _]) = published_twice("").await;
     registry.retag("ubuntu:xenial", &first);

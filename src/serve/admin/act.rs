@@ -87,8 +87,8 @@ pub(super) async fn release(State(app): State<Arc<App>>, headers: HeaderMap, bod
 ///
 /// Under the tag and what goes with it; the tag is held there until its images change or it is
 /// released.
-// The hold is stored first: from then on no run writes the tag, and one that is under way is
-// waited for, so that nothing is written over what is put back.
+// On its own, since it may be stopped nowhere between the hold and the journal: whoever asked may
+// hang up, and a tag would be held at an index that it never got.
 #[utoipa::path(post, path = "/api/v1/rollback", tag = "changing", request_body = Request,
     security(("admin_token" = [])), responses(
     (status = 200, body = RolledBack),
@@ -96,7 +96,17 @@ pub(super) async fn release(State(app): State<Arc<App>>, headers: HeaderMap, bod
     (status = "5XX", content_type = "application/problem+json", body = Details),
 ))]
 pub(super) async fn rollback(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Answer<RolledBack> {
-    let (Target { repository, tag }, to) = read(&app, &headers, &body)?;
+    let (target, to) = read(&app, &headers, &body)?;
+    let acts = app.acts.clone();
+    let put_back = acts.spawn(async move { put_back(&app, target, to).await });
+    let panicked = |_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "putting it back panicked, a bug of ours");
+    let rolled_back = put_back.await.map_err(panicked)??;
+    Ok((StatusCode::OK, Json(rolled_back)))
+}
+
+/// The hold is stored first: from then on no run writes the tag, and one that is under way is
+/// waited for, so that nothing is written over what is put back.
+async fn put_back(app: &App, Target { repository, tag }: Target, to: Option<Digest>) -> Result<RolledBack, Problem> {
     let setup = app.setup();
     let (rule, publisher) = setup.publisher(&repository, &tag).ok_or_else(|| unserved(&repository, &tag))?;
     let registry = publisher.registry.counting_anew();
@@ -112,7 +122,7 @@ pub(super) async fn rollback(State(app): State<Arc<App>>, headers: HeaderMap, bo
     let job = rule.job(&repository, &tag);
     let seen = publisher.lookout.look(&registry, &job, &Known::default()).await.map_err(failed)?;
     let served = seen.published.get(&tag).map(|published| published.digest.clone());
-    let (entry, index) = earlier(&app, &repository, &tag, to.as_ref(), served.as_ref()).await?;
+    let (entry, index) = earlier(app, &repository, &tag, to.as_ref(), served.as_ref()).await?;
 
     let hold = Hold {
         repository: repository.clone(),
@@ -122,7 +132,10 @@ pub(super) async fn rollback(State(app): State<Arc<App>>, headers: HeaderMap, bo
         reason: "rolled back".to_owned(),
     };
     app.store.hold(hold).await?;
-    wait_for_run(&app, &repository, &tag).await?;
+    if let Err(problem) = wait_for_run(app, &repository, &tag).await {
+        app.store.release(&repository, &tag).await?;
+        return Err(problem);
+    }
     let mut left = Vec::new();
     for name in job.tags().filter(|name| *name == &tag || seen.published.contains_key(name)) {
         match registry.put_index(&repository, name, &index).await {
@@ -150,13 +163,12 @@ pub(super) async fn rollback(State(app): State<Arc<App>>, headers: HeaderMap, bo
         let detail = format!("`{tag}` was put back, but not {left}; put it back again with `--to {digest}`");
         return Err(Problem::new(StatusCode::BAD_GATEWAY, detail));
     }
-    let rolled_back = RolledBack {
+    Ok(RolledBack {
         repository: repository.to_string(),
         tag: tag.to_string(),
         digest: index.digest().to_string(),
         previous: served.as_ref().map(Digest::to_string),
-    };
-    Ok((StatusCode::OK, Json(rolled_back)))
+    })
 }
 
 /// The index to return to: the one that was asked for, or the newest that is not served now.

@@ -4,6 +4,7 @@
 //! needs the admin token. Every route is registered together with its description.
 
 mod act;
+mod arrival;
 mod guard;
 mod problem;
 mod read;
@@ -11,9 +12,8 @@ mod view;
 
 use std::sync::Arc;
 
-use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
-use axum::middleware::{from_fn_with_state, map_response};
+use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::{Json, Router};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{Components, Info, License, OpenApi};
@@ -25,9 +25,6 @@ pub(super) use act::{Target, Unauthorized, authorize, wake};
 pub(super) use problem::Problem;
 pub(super) use view::{Reason, SeenImage};
 
-/// The longest request that anybody has a use for.
-const LONGEST_BODY_BYTES: usize = 64 * 1024;
-
 pub(super) fn router(app: Arc<App>) -> Router {
     let api = Router::from(api())
         .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "there is nothing at this address") })
@@ -35,7 +32,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .layer(map_response(problem::everywhere));
     Router::from(page::routes())
         .merge(api)
-        .layer(DefaultBodyLimit::max(LONGEST_BODY_BYTES))
+        .layer(from_fn(arrival::whole))
         .layer(from_fn_with_state(app.clone(), guard::host_and_origin))
         .with_state(app)
 }

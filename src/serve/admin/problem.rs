@@ -66,7 +66,7 @@ impl IntoResponse for Problem {
         let title = status.canonical_reason().unwrap_or("Error");
         let details = Details { kind: "about:blank", title, status: status.as_u16(), detail };
         let body = serde_json::to_string(&details).expect("texts and numbers are JSON");
-        (status, [(CONTENT_TYPE, PROBLEM)], body).into_response()
+        (status, [(CONTENT_TYPE, PROBLEM), (X_CONTENT_TYPE_OPTIONS, "nosniff")], body).into_response()
     }
 }
 

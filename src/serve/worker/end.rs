@@ -13,6 +13,10 @@ use crate::publish::{Action, Known, Outcome, PublishError};
 use crate::registry::Kind;
 use crate::store::{Act, Claimed, End, Entry, StoredIndex};
 
+/// How long a tag is looked for of which there is nothing, and how often at most and at least.
+const LONGEST_ABSENCE: Duration = Duration::from_secs(3600);
+const ABSENCE_PAUSES: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(600)];
+
 /// How a run ended, and what of it is worth writing down.
 pub(super) type Ended = (End, Option<Entry>);
 
@@ -43,6 +47,26 @@ pub(super) fn decided(before: &Before, quiet: Duration, known: &Known, outcome: 
     }
     let is_known = act == Act::Held && before.was_held && before.tells(&entry);
     (End::Held { reason }, (!is_known).then_some(entry))
+}
+
+/// Whether there is nothing at all: no image of any architecture, nothing under the plain tag, and
+/// nothing that was published there before.
+pub(super) fn is_absent(known: &Known, outcome: &Outcome) -> bool {
+    let has_image = outcome.plan.images.iter().any(|image| image.verdict != Verdict::Missing);
+    let is_held = outcome.plan.reasons.iter().any(Reason::forbids);
+    is_held && !has_image && outcome.previous.is_none() && known.last.is_none()
+}
+
+/// The end of a run that found nothing. It may be on its way, so it is looked for again, more and more
+/// rarely; but a delivery may name what never was, and such names must not pile up: after a while it
+/// is forgotten, and nothing of it is written down.
+pub(super) fn absent(before: &Before, quiet: Duration, absent_for: Duration, outcome: &Outcome) -> Ended {
+    if before.was_held || absent_for >= LONGEST_ABSENCE {
+        return (End::Done, None);
+    }
+    let reason = outcome.plan.reasons.first().map_or_else(String::new, |reason| clean(&reason.message, 300));
+    let [shortest, longest] = ABSENCE_PAUSES;
+    (End::Wait { after: if quiet.is_zero() { absent_for.clamp(shortest, longest) } else { quiet }, reason }, None)
 }
 
 pub(super) fn failed(claimed: &Claimed, before: &Before, error: &PublishError, requests: u64) -> Ended {

@@ -116,6 +116,29 @@ fn what_is_missing_is_no_news_before_the_quiet_time_is_over() {
 }
 
 #[test]
+fn a_tag_of_which_there_is_nothing_is_looked_for_more_and_more_rarely_and_then_forgotten() {
+    let outcome = Outcome { previous: None, ..held(Code::NothingFound) };
+    assert!(is_absent(&Known::default(), &outcome));
+    let after = |was_held, quiet_secs, absent_secs| {
+        let before = Before { was_held, newest: None };
+        let (quiet, absent_for) = (Duration::from_secs(quiet_secs), Duration::from_secs(absent_secs));
+        match absent(&before, quiet, absent_for, &outcome) {
+            (End::Wait { after, .. }, None) => Some(after.as_secs()),
+            (End::Done, None) => None,
+            other => panic!("{other:?}"),
+        }
+    };
+    let waits = [0, 4, 6, 100, 3599].map(|absent_secs| after(false, 0, absent_secs));
+    assert_eq!(waits, [Some(5), Some(5), Some(6), Some(100), Some(600)]);
+    assert_eq!((after(false, 2, 100), after(false, 0, 3600)), (Some(2), None));
+    assert_eq!(after(true, 0, 0), None, "what held it is gone");
+
+    assert!(!is_absent(&Known::default(), &held(Code::NothingFound)), "something is published");
+    let last = Some(Last { digest: digest("served"), sources: BTreeMap::new() });
+    assert!(!is_absent(&Known { last, ..Known::default() }, &outcome), "what was published is gone: that is news");
+}
+
+#[test]
 fn a_hold_that_is_written_down_is_not_written_down_again() {
     let outcome = held(Code::ConfigArchMismatch);
     let (_, entry) = decided(&Before::default(), Duration::ZERO, &Known::default(), &outcome, 0);
