@@ -131,7 +131,7 @@ struct Looked {
 enum Acted {
     Done(Outcome),
     /// Something moved; what had been written by then, if anything.
-    Moved(String, Option<Outcome>),
+    Moved(String, Option<Box<Outcome>>),
 }
 
 impl Publisher {
@@ -281,7 +281,7 @@ impl Publisher {
                 }
                 Ok(Written::NotYet(what)) if written.is_empty() => return Ok(Acted::Moved(what, None)),
                 Ok(Written::NotYet(what) | Written::Overtaken(what)) => {
-                    return Ok(Acted::Moved(what, Some(done(plan, Action::Pushed, Some(push.index)))));
+                    return Ok(Acted::Moved(what, Some(Box::new(done(plan, Action::Pushed, Some(push.index))))));
                 }
                 Ok(Written::Immutable(refusal)) => {
                     let message = format!("the registry does not let `{tag}` change ({refusal})");

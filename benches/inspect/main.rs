@@ -6,13 +6,14 @@
 //! cargo bench --bench inspect -- throughput
 //! ```
 //!
-//! - *Throughput*: one layer of this machine's own files, as gzip and as zstd. It is read as it is
-//!   from a registry, but from memory: unpacked, its archive followed, every file looked at. Beside
-//!   it `gzip -d` and `zstd -d` unpack it to `/dev/null`, which looks at nothing.
-//! - *Download*: an image whose base is that layer and whose program is in a small layer on top, at
+//! - *Throughput*: a layer of this machine's own files and one of many small files, as gzip and as
+//!   zstd. Each is read as it is from a registry, but from memory: unpacked, its archive followed,
+//!   every file looked at. Beside it `gzip -d` and `zstd -d` unpack it to `/dev/null`, and the
+//!   libraries that are used here unpack it to nowhere; neither looks at anything.
+//! - *Download*: an image with a base of 200 MB, packed, and a program in a small layer on top, at
 //!   Debian's `docker-registry`, through a relay that counts bytes. Beside it `skopeo copy` and
 //!   `file`, the usual way to find out. Once everything that starts the program is in the top
-//!   layer; once its loader is in the base.
+//!   layer; once its loader is the base's first file; once it is the last.
 //!
 //! Runs are interleaved, so that a busy machine is busy for all; times are medians. Bounds stand
 //! beside the figures. They decide the exit code with `--check` only.
@@ -22,12 +23,12 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod download;
+mod layers;
 mod relay;
 #[path = "../../tests/it/support/mod.rs"]
 mod support;
 mod throughput;
 
-use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
@@ -43,7 +44,7 @@ struct Options {
     /// How often each is run
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// How large the layer is, unpacked
+    /// How large the layer of own files is, unpacked
     #[arg(long, default_value_t = 500)]
     megabytes: u64,
     /// Fail if a bound is not kept
@@ -70,38 +71,18 @@ fn main() -> ExitCode {
 /// Runs everything and prints it; says whether every bound was kept.
 async fn bench(options: &Options) -> Result<bool> {
     let folder = tempfile::TempDir::with_prefix("onetag-bench-")?;
-    let archive = own_files(folder.path(), options.megabytes << 20)?;
+    let archive = layers::own_files(folder.path(), options.megabytes << 20)?;
     let wants = |figure| options.figures.is_empty() || options.figures.contains(&figure);
     let mut is_kept = true;
     if wants(Figure::Throughput) {
-        is_kept &= throughput::bench(&archive, options.rounds)?;
+        is_kept &= throughput::bench("files of this machine", &archive, options.rounds)?;
+        let small = layers::small_files(folder.path(), &archive)?;
+        is_kept &= throughput::bench("many small files", &small, options.rounds)?;
     }
     if wants(Figure::Download) {
         is_kept &= download::bench(&archive, options.rounds).await?;
     }
     Ok(is_kept)
-}
-
-/// An archive of files of this machine, about this large.
-fn own_files(folder: &Path, bytes: u64) -> Result<PathBuf> {
-    let (mut list, mut sum) = (String::new(), 0);
-    let mut folders = vec![PathBuf::from("/usr/lib"), PathBuf::from("/usr/bin")];
-    while let Some(place) = folders.pop() {
-        for entry in std::fs::read_dir(&place)?.flatten() {
-            let kind = entry.file_type()?;
-            if kind.is_dir() {
-                folders.push(entry.path());
-            } else if kind.is_file() && sum < bytes {
-                sum += entry.metadata()?.len();
-                list += &format!("{}\n", entry.path().display());
-            }
-        }
-    }
-    let (names, archive) = (folder.join("names"), folder.join("layer.tar"));
-    std::fs::write(&names, list)?;
-    let tar = ["tar", "--absolute-names", "-cf", &archive.display().to_string(), "-T", &names.display().to_string()];
-    run(&tar)?;
-    Ok(archive)
 }
 
 /// Runs a program that must succeed, its output thrown away.

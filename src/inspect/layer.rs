@@ -148,7 +148,7 @@ impl Sink for Builder {
         if self.entries > self.limits.entries || self.name_bytes > self.limits.name_bytes {
             return Err(Flaw::new(format!("it has more than {} files, or too long names for them", self.entries - 1)));
         }
-        let name = text(&entry.path);
+        let name = text(entry.path);
         if name.is_empty() {
             return Ok(());
         }
@@ -168,8 +168,8 @@ impl Sink for Builder {
         }
         match entry.content {
             Content::Directory => self.put(name, Node::Directory),
-            Content::Symlink(target) => self.put(name, Node::Symlink(text(&target))),
-            Content::Hardlink(target) => self.put(name, Node::Hardlink(text(&target))),
+            Content::Symlink(target) => self.put(name, Node::Symlink(text(target))),
+            Content::Hardlink(target) => self.put(name, Node::Hardlink(text(target))),
             Content::Special => self.put(name, Node::Special),
             Content::File { size, is_executable } => {
                 self.file = Some(Coming { name, is_executable, probe: Probe::new(size), is_known: false });
@@ -208,11 +208,13 @@ pub(super) fn list(entries: impl Iterator<Item = Result<Entry, Flaw>>, limits: L
 
 /// A name as text. Bytes that are none become characters for private use, so that different names
 /// stay different.
-pub(super) fn text(name: &[u8]) -> String {
-    let mut text = String::with_capacity(name.len());
-    for chunk in name.utf8_chunks() {
-        text.push_str(chunk.valid());
-        text.extend(chunk.invalid().iter().filter_map(|byte| char::from_u32(0x10_ff00 + u32::from(*byte))));
-    }
-    text
+pub(super) fn text(name: Vec<u8>) -> String {
+    String::from_utf8(name).unwrap_or_else(|error| {
+        let mut text = String::new();
+        for chunk in error.as_bytes().utf8_chunks() {
+            text.push_str(chunk.valid());
+            text.extend(chunk.invalid().iter().filter_map(|byte| char::from_u32(0x10_ff00 + u32::from(*byte))));
+        }
+        text
+    })
 }

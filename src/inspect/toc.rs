@@ -195,7 +195,7 @@ fn pieces(rows: &[Row], end: u64) -> Option<BTreeMap<String, Pieces>> {
     let starts: BTreeSet<u64> = rows.iter().filter(has_bytes).map(|row| row.offset).chain([end]).collect();
     let mut files: BTreeMap<String, Pieces> = BTreeMap::new();
     for row in rows.iter().filter(has_bytes) {
-        let name = super::layer::text(&clean_path(row.name.as_bytes()).ok()?);
+        let name = super::layer::text(clean_path(row.name.as_bytes()).ok()?);
         let file = files.entry(name).or_default();
         if row.kind == "reg" {
             *file = Pieces { size: row.size, pieces: Vec::new() };

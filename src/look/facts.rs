@@ -85,17 +85,22 @@ impl Facts {
     /// Waits until nobody else finds out about `digest`, and keeps others waiting for as long as what
     /// is returned is held: what is found out then is known to them.
     pub async fn turn(&self, digest: &Digest) -> OwnedMutexGuard<()> {
-        let turn = {
-            let mut turns = self.turns.lock().expect("no panic happens while it is held");
-            turns.retain(|_, turn| turn.strong_count() > 0);
-            let known = turns.get(digest).and_then(Weak::upgrade);
-            known.unwrap_or_else(|| {
-                let turn = Arc::default();
-                turns.insert(digest.clone(), Arc::downgrade(&turn));
-                turn
-            })
-        };
-        turn.lock_owned().await
+        self.turn_at(digest).lock_owned().await
+    }
+
+    /// The same without waiting; `None` if somebody else finds out about `digest`.
+    pub fn turn_now(&self, digest: &Digest) -> Option<OwnedMutexGuard<()>> {
+        self.turn_at(digest).try_lock_owned().ok()
+    }
+
+    fn turn_at(&self, digest: &Digest) -> Arc<Turn> {
+        let mut turns = self.turns.lock().expect("no panic happens while it is held");
+        turns.retain(|_, turn| turn.strong_count() > 0);
+        turns.get(digest).and_then(Weak::upgrade).unwrap_or_else(|| {
+            let turn = Arc::default();
+            turns.insert(digest.clone(), Arc::downgrade(&turn));
+            turn
+        })
     }
 
     fn memory(&self) -> std::sync::MutexGuard<'_, Memory> {

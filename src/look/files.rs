@@ -231,7 +231,7 @@ impl Reading<'_> {
 
     /// Reads a layer, and small ones below it along with it; gives a reason where one is unfit.
     async fn read(&mut self, first: usize, names: Vec<String>) -> Result<Option<(String, bool)>, RegistryError> {
-        let _turn = self.facts.turn(&self.layers[first].descriptor.digest).await;
+        let mut turns = vec![self.facts.turn(&self.layers[first].descriptor.digest).await];
         if self.recall(first).await {
             return Ok(None); // another image has it, too, and was faster
         }
@@ -242,11 +242,13 @@ impl Reading<'_> {
             if bytes > ALONG_BYTES || batch.len() >= MOST_AT_ONCE {
                 break;
             }
-            self.recall(index).await;
-            if self.layers[index].summary.is_none() {
+            let Some(turn) = self.facts.turn_now(&self.layers[index].descriptor.digest) else { continue };
+            if !self.recall(index).await && self.layers[index].summary.is_none() {
+                turns.push(turn);
                 batch.push(index);
             }
         }
+        batch.iter().for_each(|index| self.layers[*index].is_read = true);
         // A layer of which a part was read before, and not enough, is read to its end.
         let is_again = self.layers[first].summary.is_some();
         let above: Vec<Arc<Summary>> = self.layers[..first].iter().map_while(|layer| layer.summary.clone()).collect();
@@ -262,7 +264,6 @@ impl Reading<'_> {
         for (index, (read, left)) in batch.into_iter().zip(results) {
             self.spend(limits, left);
             let layer = &mut self.layers[index];
-            layer.is_read = true;
             let short = layer.descriptor.digest.short();
             match read {
                 Read::Summary(summary) => {

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use onetag::inspect::{Summary, examine, nature_of, read_start};
 use onetag::registry::{read_claim, read_manifest};
 
+#[path = "../fuzz/targets/image.rs"]
+mod image;
 #[path = "../fuzz/targets/layer.rs"]
 mod layer;
 
@@ -24,6 +26,11 @@ fn layers_that_were_found_by_fuzzing_are_read_alike_in_any_pieces() {
         let media_type = format!("application/vnd.oci.image.layer.v1.tar{suffix}");
         corpus(target).iter().for_each(|input| layer::read(&media_type, input));
     }
+}
+
+#[test]
+fn images_that_were_found_by_fuzzing_have_one_answer_in_whatever_way_they_are_read() {
+    corpus("rootfs").iter().for_each(|input| image::examine_in_every_way(input));
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod files;
 mod files_index;
 mod google;
 mod hook;
+mod hostile;
 mod images;
 mod listing;
 mod logins;

@@ -149,6 +149,10 @@ impl<'a> Files<'a> {
             let layer = layer.filter(|layer| layer.is_complete);
             let layer = layer.ok_or(Stop::Needs { layer: index, names: Vec::new() })?;
             for (path, node) in &layer.nodes {
+                let node = match node {
+                    Node::Hardlink(origin) => layer.nodes.get(origin).unwrap_or(node),
+                    node => node,
+                };
                 let Node::File(is_executable, Nature::Program(program)) = node else { continue };
                 if !is_executable && !self.is_windows || is_not_to_run(path) {
                     continue;

@@ -253,6 +253,12 @@ fn an_image_that_starts_nothing_is_weighed_by_its_shell_or_its_programs() {
 }
 
 #[test]
+fn a_program_counts_under_each_of_its_names() {
+    let layer = Built::new().program("usr/share/app", "arm64").hardlink("app", "usr/share/app");
+    assert_eq!(found(&start(&[]), &[layer]), "/app arm64");
+}
+
+#[test]
 fn an_emulator_before_the_program_is_passed_over() {
     let layer = Built::new().program("usr/bin/qemu-arm-static", "amd64").program("bin/sh", "arm");
     let emulated = start(&["/usr/bin/qemu-arm-static", "-execve", "/bin/sh", "-c", "true"]);

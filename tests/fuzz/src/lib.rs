@@ -1,5 +1,9 @@
 //! The sources that read what strangers wrote, and nothing else of the program: without the network
 //! and the database they are built in a minute.
+//!
+//! ```text
+//! cargo +nightly fuzz run --fuzz-dir tests/fuzz rootfs -- -max_total_time=600
+//! ```
 
 #![allow(dead_code, unused_imports, missing_docs, reason = "only a part of the program is here")]
 
