@@ -96,7 +96,7 @@ pub(crate) async fn nothing_is_due_where_nothing_waits(store: Store) {
 }
 
 pub(crate) async fn a_lost_lease_can_write_nothing(store: Store) {
-    store.accept(vec![wake("xenial")]).await.unwrap();
+    deliver_at_last(&store, vec![wake("xenial")]).await;
     let stale = claim_one(&store).await;
     assert!(store.extend(&stale, Duration::ZERO).await.unwrap(), "the lease is there, and ends now");
     assert!(!store.extend(&stale, HOUR).await.unwrap(), "a lease that ended cannot be extended");

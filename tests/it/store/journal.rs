@@ -5,11 +5,11 @@ use std::time::Duration;
 use onetag::model::Repository;
 use onetag::store::{Act, End, Entry, Hold, Known, Store, Trigger};
 
-use super::{claim, claim_one, digest, entry, record, repository, tag, ubuntu, wake};
+use super::{claim, claim_one, deliver_at_last, digest, entry, record, repository, tag, ubuntu, wake};
 
 /// Runs a job of this tag that ends with this entry.
 async fn run(store: &Store, text: &str, entry: Entry) {
-    store.accept(vec![wake(text)]).await.unwrap();
+    deliver_at_last(store, vec![wake(text)]).await;
     let job = claim_one(store).await;
     assert!(store.finish(&job, End::Done, Some(entry)).await.unwrap());
 }
