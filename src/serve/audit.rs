@@ -181,17 +181,13 @@ fn can_be_published_anew(version: &Version) -> bool {
     version.images.iter().any(is_amiss) && version.images.iter().all(is_there)
 }
 
-/// Keeps what a run of a job saw, unless it saw what is known: an audit knows more of that.
-pub(super) async fn keep(app: &App, publisher: &Publisher, job: &Job, outcome: &Outcome) {
+/// Keeps what a run of a job saw, unless it saw what was known: an audit knows more of that.
+pub(super) async fn keep(app: &App, publisher: &Publisher, job: &Job, outcome: &Outcome, known: Option<&Version>) {
     let version = audit::after(publisher, job, outcome);
-    let kept = async {
-        let known = app.store.version(&job.repository, &job.tag).await?.and_then(|listed| listed.found);
-        if known.is_some_and(|known| is_same_sight(&known.version, &version)) {
-            return Ok(Vec::new());
-        }
-        app.store.put_versions(&job.repository, vec![version], None).await
-    };
-    match kept.await {
+    if known.is_some_and(|known| is_same_sight(known, &version)) {
+        return;
+    }
+    match app.store.put_versions(&job.repository, vec![version], None).await {
         Ok(differences) => differences.iter().for_each(|difference| {
             app.live.tell(&job.repository, &difference.version.tag, Some(difference.version.state.as_str()));
         }),

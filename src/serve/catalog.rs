@@ -61,42 +61,60 @@ impl Catalogs {
         known.values_mut().for_each(|catalog| catalog.refused_at = None);
     }
 
-    /// Asks a registry, and remembers what it said.
-    pub(super) async fn read(&self, app: &App, setup: &Setup, host: &Host) {
-        let Some(registry) = setup.registry(host) else {
-            return;
-        };
-        match registry.repositories().await {
-            Ok(listed) => {
-                let is_ours = |listed: &Repository| setup.settings.rules_for(listed).next().is_some();
-                let ours: BTreeSet<Repository> = listed.into_iter().filter(is_ours).take(MOST_FOLLOWED + 1).collect();
-                if ours.len() > MOST_FOLLOWED {
-                    tracing::warn!(
-                        "`{host}` lists more than {MOST_FOLLOWED} repositories of ours; so many are scanned"
-                    );
-                }
-                tracing::debug!(repositories = ours.len(), "Read the list of repositories of `{host}`");
-                let repositories = ours.into_iter().take(MOST_FOLLOWED).collect();
-                app.metrics.catalog(host, true);
-                self.remember(host, Catalog { repositories, refused_at: None });
-            }
+    /// Asks a registry, remembers what it said, and returns it for others to keep. None: it may answer
+    /// later.
+    pub(super) async fn read(&self, app: &App, setup: &Setup, host: &Host) -> Option<String> {
+        let listing = match setup.registry(host)?.repositories().await {
+            Ok(listed) => Some(followed(setup, host, listed)),
             Err(error) if error.may_pass() => {
                 app.metrics.scan_failed(host);
                 tracing::warn!("The repositories of `{host}` could not be listed: {}", with_causes(&error));
+                return None;
             }
             Err(error) => {
-                app.metrics.catalog(host, false);
-                let refused = Catalog { repositories: BTreeSet::new(), refused_at: Some(Instant::now()) };
-                if self.remember(host, refused).is_none_or(|before| before.refused_at.is_none()) {
+                if !self.is_refused_by(host) {
                     let why = with_causes(&error);
                     tracing::warn!("Rules with wildcards know of `{host}` what deliveries name, and no more: {why}");
                 }
+                None
             }
-        }
+        };
+        self.keep(app, host, listing.clone());
+        let names = listing.map(|listing| listing.iter().map(Repository::to_string).collect::<Vec<_>>());
+        Some(serde_json::to_string(&names).expect("names are JSON"))
     }
 
-    /// Returns what was remembered before.
-    fn remember(&self, host: &Host, catalog: Catalog) -> Option<Catalog> {
-        self.known.lock().expect("no panic happens while it is held").insert(host.clone(), catalog)
+    /// Remembers what another process was told by a registry.
+    pub(super) fn keep_told(&self, app: &App, setup: &Setup, host: &Host, told: &str) {
+        // What cannot be read was written by another version of this program.
+        let Ok(names) = serde_json::from_str::<Option<Vec<String>>>(told) else { return };
+        let parsed = |names: Vec<String>| names.iter().filter_map(|name| name.parse().ok()).collect();
+        self.keep(app, host, names.map(|names| followed(setup, host, parsed(names))));
     }
+
+    /// None: it lists none.
+    fn keep(&self, app: &App, host: &Host, listing: Option<BTreeSet<Repository>>) {
+        app.metrics.catalog(host, listing.is_some());
+        let refused_at = listing.is_none().then(Instant::now);
+        let catalog = Catalog { repositories: listing.unwrap_or_default(), refused_at };
+        self.known.lock().expect("no panic happens while it is held").insert(host.clone(), catalog);
+    }
+
+    /// Whether it is known to list none.
+    fn is_refused_by(&self, host: &Host) -> bool {
+        let known = self.known.lock().expect("no panic happens while it is held");
+        known.get(host).is_some_and(|catalog| catalog.refused_at.is_some())
+    }
+}
+
+/// The listed repositories that a rule is about.
+fn followed(setup: &Setup, host: &Host, listed: Vec<Repository>) -> BTreeSet<Repository> {
+    let is_ours = |listed: &Repository| setup.settings.rules_for(listed).next().is_some();
+    let mut ours: BTreeSet<Repository> = listed.into_iter().filter(is_ours).collect();
+    tracing::debug!(repositories = ours.len(), "`{host}` lists its repositories");
+    if let Some(first_left) = ours.iter().nth(MOST_FOLLOWED).cloned() {
+        tracing::warn!("`{host}` lists more than {MOST_FOLLOWED} repositories of ours; so many are scanned");
+        ours.split_off(&first_left);
+    }
+    ours
 }

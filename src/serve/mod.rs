@@ -10,6 +10,7 @@ mod facts;
 mod gate;
 mod google;
 mod hooks;
+mod lease;
 mod live;
 mod metrics;
 mod notify;

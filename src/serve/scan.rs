@@ -20,7 +20,7 @@ use super::{App, LONGEST_QUIET, audit, together};
 use crate::model::text::with_causes;
 use crate::model::{Host, Repository, Tag};
 use crate::publish::Publisher;
-use crate::store::{Trigger, Turn, Wake};
+use crate::store::{Trigger, Turn, TurnDone, Wake};
 
 /// How long to wait before looking again which scans are due.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
@@ -33,6 +33,8 @@ const SCANS_AT_ONCE: usize = 8;
 const AUDITS_AT_ONCE: usize = 2;
 /// How long to wait before looking whether what goes by the settings before a reload has ended.
 const SOON: Duration = Duration::from_secs(1);
+/// How long to wait before looking again whether another process is done.
+const NEXT_LOOK: Duration = Duration::from_secs(1);
 /// How long a process is left to scan a repository before another does it.
 const LONGEST_SCAN: Duration = Duration::from_secs(300);
 
@@ -101,7 +103,7 @@ pub(super) async fn run(app: Arc<App>, stop: CancellationToken) {
                         Target::Repository(repository) => scan(app, by, repository, poll).await,
                         Target::Audit(repository) => audited(app, by, repository, poll).await,
                         Target::Catalog(host) => {
-                            catalogs.read(&app, &by, &host).await;
+                            list(&app, &by, &catalogs, &host, poll).await;
                             found.notify_one();
                         }
                     }
@@ -153,6 +155,27 @@ async fn repositories(app: &App, setup: &Setup) -> BTreeSet<Repository> {
     repositories
 }
 
+/// Reads a registry's list of repositories; if another process does, takes what that one was told.
+async fn list(app: &App, setup: &Setup, catalogs: &Catalogs, host: &Host, poll: Duration) {
+    let name = together::work_at(&setup.settings, host);
+    loop {
+        match app.store.take_turn("catalog", &name, poll.min(LONGEST_SCAN)).await {
+            Ok(Turn::Mine) => break,
+            Ok(Turn::Others(Some(TurnDone { result: Some(told), .. }))) => {
+                return catalogs.keep_told(app, setup, host, &told);
+            }
+            // For the first time, and it may take a while.
+            Ok(Turn::Others(_)) => tokio::time::sleep(NEXT_LOOK).await,
+            Err(error) => return tracing::error!("The repositories of `{host}` are not listed: {error}"),
+        }
+    }
+    if let Some(told) = catalogs.read(app, setup, host).await
+        && let Err(error) = app.store.end_turn("catalog", &name, poll.mul_f64(0.8), Some(told)).await
+    {
+        tracing::warn!("Another process may list the repositories of `{host}` again: {error}");
+    }
+}
+
 /// Audits a repository, if no other process does.
 async fn audited(app: Arc<App>, setup: Arc<Setup>, repository: Repository, poll: Duration) {
     let name = together::work_on(&setup.settings, &repository);
@@ -169,15 +192,15 @@ async fn scan(app: Arc<App>, setup: Arc<Setup>, repository: Repository, poll: Du
     let name = together::work_on(&setup.settings, &repository);
     match app.store.take_turn("scan", &name, poll.min(LONGEST_SCAN)).await {
         Ok(Turn::Mine) => {}
-        Ok(Turn::Others(done_ago)) => {
-            return done_ago.into_iter().for_each(|ago| app.metrics.scanned(&repository, ago));
+        Ok(Turn::Others(done)) => {
+            return done.into_iter().for_each(|done| app.metrics.scanned(&repository, done.ago));
         }
         Err(error) => return tracing::error!("`{repository}` is not scanned: {error}"),
     }
     if look(&app, &setup, &repository).await {
         app.metrics.scanned(&repository, Duration::ZERO);
         // A little earlier than this process will ask again.
-        if let Err(error) = app.store.end_turn("scan", &name, poll.mul_f64(0.8)).await {
+        if let Err(error) = app.store.end_turn("scan", &name, poll.mul_f64(0.8), None).await {
             tracing::warn!("Another process may scan `{repository}` again: {error}");
         }
     }

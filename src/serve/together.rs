@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::collections::hash_map::DefaultHasher;
+use std::fmt::Display;
 use std::hash::{Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use super::App;
-use super::settings::Settings;
+use super::settings::{Rule, Settings};
 use crate::model::{Host, Repository};
 use crate::registry::{Shared, Together};
 use crate::store::{Store, Turns};
@@ -95,9 +96,18 @@ pub(super) async fn run(app: Arc<App>, stop: CancellationToken) {
 /// Under which name one process works on a repository for all: those with other rules for it, as while
 /// settings are being changed, do it for themselves.
 pub(super) fn work_on(settings: &Settings, repository: &Repository) -> String {
+    named(repository, settings.rules_for(repository))
+}
+
+/// The same of a registry.
+pub(super) fn work_at(settings: &Settings, host: &Host) -> String {
+    named(host, settings.rules.iter().filter(|rule| rule.host == *host))
+}
+
+fn named<'r>(subject: impl Display, rules: impl Iterator<Item = &'r Rule>) -> String {
     let mut hasher = DefaultHasher::new();
-    for rule in settings.rules_for(repository) {
+    for rule in rules {
         format!("{rule:?}").hash(&mut hasher);
     }
-    format!("{repository} {:016x}", hasher.finish())
+    format!("{subject} {:016x}", hasher.finish())
 }

@@ -19,17 +19,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::setup::Setup;
-use super::{App, audit};
+use super::{App, audit, lease};
 use crate::model::{Host, Last};
 use crate::plan::Weight;
 use crate::publish::{Action, Known};
-use crate::registry::Gate;
-use crate::store::{Act, Changes, Claimed, End, StoreError, Trigger};
+use crate::store::{self, Act, Changes, Claimed, End, StoreError, Trigger};
 use before::{Before, NEVER_ENDED, sources};
 use end::{Ended, absent, decided, failed, failure, is_absent, retry, retry_or_park};
 
-/// Into how many parts a lease falls: after one a sign of life is given, and a write may take one.
-const PARTS: u32 = 4;
 /// How many jobs of one registry run at one time.
 const JOBS_A_REGISTRY: usize = 8;
 /// How often a job is started that never ends.
@@ -45,7 +42,8 @@ pub(super) async fn run(app: Arc<App>, stop: CancellationToken) {
     let tracker = TaskTracker::new();
     let mut changes = app.store.changes();
     while !stop.is_cancelled() {
-        let claimed = match app.store.claim(app.lease, &running.busy()).await {
+        let room = running.room();
+        let claimed = match app.store.claim(app.lease, &room.busy, room.places).await {
             Ok(claimed) => claimed,
             Err(error) => {
                 tracing::error!("No job could be claimed: {error}");
@@ -53,15 +51,16 @@ pub(super) async fn run(app: Arc<App>, stop: CancellationToken) {
                 continue;
             }
         };
-        match claimed {
-            Some(claimed) => {
-                let (app, slot) = (app.clone(), running.start(claimed.repository.host()));
-                tracker.spawn(async move {
-                    work(&app, &claimed).await;
-                    drop(slot);
-                });
-            }
-            None => wait(&app, &running, &mut changes, &stop).await,
+        let is_all = claimed.len() < room.places;
+        for claimed in claimed {
+            let (app, slot) = (app.clone(), running.start(claimed.repository.host()));
+            tracker.spawn(async move {
+                work(&app, &claimed).await;
+                drop(slot);
+            });
+        }
+        if is_all || running.is_full(&app.setup()) {
+            wait(&app, &running, &mut changes, &stop).await;
         }
     }
     app.stop.cancel();
@@ -69,12 +68,17 @@ pub(super) async fn run(app: Arc<App>, stop: CancellationToken) {
     tracker.wait().await;
 }
 
-/// Waits until a job is due, one was stored, or one ended.
+/// Waits until a job is due, one was stored, or one ended. Where no registry takes another job, only
+/// the end of one is of interest.
 async fn wait(app: &App, running: &Running, changes: &mut Changes, stop: &CancellationToken) {
-    let next = app.store.next_due(&running.busy()).await.ok().flatten().unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT);
+    let is_full = running.is_full(&app.setup());
+    let next = match is_full {
+        true => None,
+        false => app.store.next_due(&running.room().busy).await.ok().flatten(),
+    };
     tokio::select! {
-        () = tokio::time::sleep(next) => {}
-        () = changes.next() => {}
+        () = tokio::time::sleep(next.unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT)) => {}
+        () = changes.next(), if !is_full => {}
         () = running.ended.notified() => {}
         () = stop.cancelled() => {}
     }
@@ -98,10 +102,24 @@ impl Running {
         Slot { running: self.clone(), host: host.clone() }
     }
 
-    fn busy(&self) -> Vec<Host> {
+    /// The registries that take no further job, and how many each of the others takes at least.
+    fn room(&self) -> Room {
         let jobs = self.jobs.lock().expect("no panic happens while it is held");
-        jobs.iter().filter(|(_, count)| **count >= JOBS_A_REGISTRY).map(|(host, _)| host.clone()).collect()
+        let (busy, others): (Vec<_>, Vec<_>) = jobs.iter().partition(|(_, count)| **count >= JOBS_A_REGISTRY);
+        let most = others.into_iter().map(|(_, count)| *count).max().unwrap_or_default();
+        Room { busy: busy.into_iter().map(|(host, _)| host.clone()).collect(), places: JOBS_A_REGISTRY - most }
     }
+
+    /// Whether no registry of the settings takes another job.
+    fn is_full(&self, setup: &Setup) -> bool {
+        let (busy, rules) = (self.room().busy, &setup.settings.rules);
+        !busy.is_empty() && rules.iter().all(|rule| busy.contains(&rule.host))
+    }
+}
+
+struct Room {
+    busy: Vec<Host>,
+    places: usize,
 }
 
 impl Drop for Slot {
@@ -118,7 +136,8 @@ impl Drop for Slot {
 /// One job from its lease to its journal entry.
 #[tracing::instrument(name = "job", skip_all, fields(repository = %claimed.repository, tag = %claimed.tag, trigger = %claimed.trigger))]
 async fn work(app: &App, claimed: &Claimed) {
-    let before = Before::of(app, claimed).await;
+    let known = app.store.known(&claimed.repository, &claimed.tag).await;
+    let before = Before::of(app, claimed, known.as_ref().unwrap_or(&store::Known::default())).await;
     let (end, entry) = if claimed.starts > MOST_STARTS {
         let reason = never_ended();
         tracing::error!("`{}` is parked: {reason}", claimed.tag);
@@ -127,12 +146,10 @@ async fn work(app: &App, claimed: &Claimed) {
     } else if before.is_left_alone(claimed) {
         (End::Parked { reason: never_ended() }, None)
     } else {
-        tokio::select! {
-            ended = attempt(app, claimed, &before) => ended,
-            () = lease_lost(app, claimed) => {
-                tracing::warn!("The lease of `{}` was lost; somebody else works on it", claimed.tag);
-                return;
-            }
+        // It is large, and threads' stacks are not.
+        match lease::while_kept(app, claimed, Box::pin(attempt(app, claimed, &before, known))).await {
+            Some(ended) => ended,
+            None => return,
         }
     };
     app.metrics.job_ended(&end, entry.as_ref());
@@ -159,38 +176,14 @@ fn never_ended() -> String {
     format!("started {MOST_STARTS} times and never came to an end")
 }
 
-/// Resolves when the lease could not be kept.
-async fn lease_lost(app: &App, claimed: &Claimed) {
-    loop {
-        tokio::time::sleep(app.lease / PARTS).await;
-        match app.store.extend(claimed, app.lease).await {
-            Ok(true) => {}
-            Ok(false) => return,
-            Err(error) => tracing::error!("The lease of `{}` could not be kept: {error}", claimed.tag),
-        }
-    }
-}
-
-/// Lets a write begin only under the lease, which is made to last longer than the write may take.
-fn gate(app: &App, claimed: &Claimed) -> Gate {
-    let (store, claimed, lease) = (app.store.clone(), Arc::new(claimed.clone()), app.lease);
-    Gate::new(Arc::new(move || {
-        let (store, claimed) = (store.clone(), claimed.clone());
-        Box::pin(async move {
-            let until = Instant::now() + lease / PARTS;
-            match store.extend(&claimed, lease).await {
-                Ok(true) => Ok(until),
-                Ok(false) => Err("the lease was lost, and somebody else works on the tag".to_owned()),
-                Err(error) => Err(format!("the lease could not be kept: {error}")),
-            }
-        })
-    }))
-}
-
 /// Publishes, and makes of whatever happens an end and an entry.
-async fn attempt(app: &App, claimed: &Claimed, before: &Before) -> Ended {
+async fn attempt(app: &App, claimed: &Claimed, before: &Before, known: Result<store::Known, StoreError>) -> Ended {
+    let known = match known {
+        Ok(known) => known,
+        Err(error) => return (retry(claimed, format!("the journal could not be read: {error}")), None),
+    };
     let setup = app.setup();
-    let publishing = std::panic::AssertUnwindSafe(publish(app, &setup, claimed, before)).catch_unwind();
+    let publishing = std::panic::AssertUnwindSafe(publish(app, &setup, claimed, before, known)).catch_unwind();
     match tokio::time::timeout(LONGEST_JOB, publishing).await {
         Ok(Ok(ended)) => ended,
         Ok(Err(_)) => {
@@ -207,16 +200,14 @@ async fn attempt(app: &App, claimed: &Claimed, before: &Before) -> Ended {
     }
 }
 
-async fn publish(app: &App, setup: &Setup, claimed: &Claimed, before: &Before) -> Ended {
+async fn publish(app: &App, setup: &Setup, claimed: &Claimed, before: &Before, mut known: store::Known) -> Ended {
     let Some((rule, publisher)) = setup.publisher(&claimed.repository, &claimed.tag) else {
         return (End::Done, None); // its rule was taken away since
     };
-    let known = match known(app, claimed).await {
-        Ok(known) => known,
-        Err(error) => return (retry(claimed, format!("the journal could not be read: {error}")), None),
-    };
+    let found = known.found.take();
+    let known = remembered(claimed, known);
     let job = rule.job(&claimed.repository, &claimed.tag);
-    let registry = publisher.registry.counting_anew().gated(gate(app, claimed));
+    let registry = publisher.registry.counting_anew().gated(lease::gate(app, claimed));
     // A scan brings its listing along, unless it was another process's. What somebody told since may
     // not be in it.
     if claimed.trigger != Trigger::Scan || claimed.woken_at_ms != claimed.last_woken_at_ms {
@@ -231,7 +222,7 @@ async fn publish(app: &App, setup: &Setup, claimed: &Claimed, before: &Before) -
             absent(before, quiet, claimed.first_woken_ago(), &outcome)
         }
         Ok(outcome) => {
-            audit::keep(app, &publisher, &job, &outcome).await;
+            audit::keep(app, &publisher, &job, &outcome, found.as_ref()).await;
             let quiet = rule.quiet.saturating_sub(claimed.last_woken_ago());
             let ended = decided(before, quiet, &known, &outcome, registry.requests());
             if known.frozen.is_some() && outcome.action == Action::Pushed {
@@ -247,16 +238,14 @@ async fn publish(app: &App, setup: &Setup, claimed: &Claimed, before: &Before) -
     (end, entry)
 }
 
-/// What is remembered of the tag: what was last published, and whether a person holds it.
-async fn known(app: &App, claimed: &Claimed) -> Result<Known, StoreError> {
-    let last = app.store.last_published(&claimed.repository, &claimed.tag).await?;
-    let held = app.store.held(&claimed.repository, &claimed.tag).await?;
+/// What a run needs to know: what was last published, and whether a person holds the tag.
+fn remembered(claimed: &Claimed, known: store::Known) -> Known {
     // An index that a person put back is not what we would make again.
-    let last = last.filter(|entry| entry.act != Act::RolledBack).and_then(|entry| {
+    let last = known.published.filter(|entry| entry.act != Act::RolledBack).and_then(|entry| {
         let sources = sources(&entry.inputs);
         Some(Last { digest: entry.new_digest?, sources })
     });
-    Ok(Known { hints: claimed.hints.clone(), last, frozen: held.map(|held| held.hold.images) })
+    Known { hints: claimed.hints.clone(), last, frozen: known.held.map(|held| held.hold.images) }
 }
 
 /// A hold has served its purpose once a new image was published.

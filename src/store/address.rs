@@ -11,11 +11,15 @@ use crate::model::text::clean;
 
 /// What may be said after the `?` of a PostgreSQL address, as libpq names it.
 const PARAMETERS: &[&str] =
-    &["sslmode", "sslrootcert", "sslcert", "sslkey", "host", "hostaddr", "port", "dbname", "user", "password"];
+    &["sslmode", "sslrootcert", "sslcert", "sslkey", "host", "hostaddr", "port", "dbname", "user", "password", SESSION];
+/// Which of several servers is meant. Only one that can be written is of use, so nothing else may be said.
+const SESSION: &str = "target_session_attrs";
+const SESSIONS: &[&str] = &["read-write", "primary"];
 /// How much a connection may trust the way to the server (libpq, "SSL Mode Descriptions").
 const SSL_MODES: &[&str] = &["disable", "prefer", "require", "verify-ca", "verify-full"];
 
-/// A database: `sqlite://` and a path, or `postgres://user@host:5432/name?sslmode=verify-full`.
+/// A database: `sqlite://` and a path, or `postgres://user@host:5432/name?sslmode=verify-full`, where
+/// `host:5432,other:5432` are several servers of which one can be written at a time.
 #[derive(Clone)]
 pub struct Address {
     url: SecretString,
@@ -44,8 +48,12 @@ impl Address {
             let path = self.text().strip_prefix("sqlite://").filter(|path| !path.is_empty());
             return path.filter(|path| !path.contains(['?', '\0'])).map(|_| ()).ok_or_else(refused);
         }
-        let url: Url = self.text().parse().map_err(|_| refused())?;
-        for (key, value) in url.query_pairs() {
+        if self.servers().iter().any(|server| server.expose_secret().parse::<Url>().is_err()) {
+            return Err(refused());
+        }
+        let query = self.text().split_once('?').map_or("", |(_, query)| query);
+        let parameters = Url::parse(&format!("postgres://server/?{query}")).map_err(|_| refused())?;
+        for (key, value) in parameters.query_pairs() {
             let parameter = |expected: &[&str]| StoreError::Parameter { expected: expected.join(", ") };
             if !PARAMETERS.contains(&key.as_ref()) {
                 return Err(parameter(PARAMETERS));
@@ -53,8 +61,23 @@ impl Address {
             if key == "sslmode" && !SSL_MODES.contains(&value.as_ref()) {
                 return Err(parameter(SSL_MODES));
             }
+            if key == SESSION && !SESSIONS.contains(&value.as_ref()) {
+                return Err(parameter(SESSIONS));
+            }
         }
         Ok(())
+    }
+
+    /// The address of each server of a PostgreSQL address that names several, as libpq has it.
+    pub(super) fn servers(&self) -> Vec<SecretString> {
+        let (whole, query) = self.text().split_once('?').unwrap_or((self.text(), ""));
+        let (scheme, rest) = whole.split_once("://").unwrap_or(("", whole));
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let (login, hosts) = authority.split_at(authority.rfind('@').map_or(0, |at| at + 1));
+        // What chooses among them is for us, and the driver does not know it.
+        let query: Vec<&str> = query.split('&').filter(|pair| !pair.starts_with(SESSION)).collect();
+        let query = query.join("&");
+        hosts.split(',').map(|host| format!("{scheme}://{login}{host}{path}?{query}").into()).collect()
     }
 
     pub(super) fn text(&self) -> &str {
@@ -120,5 +143,24 @@ mod tests {
         let whole = "postgresql://onetag:secret@[::1]:5432/onetag?sslmode=verify-full&sslrootcert=/etc/ca.pem";
         assert!(Address::from(whole).check().is_ok() && Address::from(whole).is_shared());
         assert!(!format!("{:?}", Address::from(whole)).contains("secret"));
+    }
+
+    #[test]
+    fn an_address_may_name_several_servers_of_which_one_can_be_written() {
+        let address =
+            Address::from("postgres://onetag:a,b@db1,[::1]:5433/onetag?target_session_attrs=primary&sslmode=require");
+        address.check().expect("it is one");
+        let servers = address.servers();
+        let servers: Vec<&str> = servers.iter().map(|server| server.expose_secret()).collect();
+        assert_eq!(
+            servers,
+            [
+                "postgres://onetag:a,b@db1/onetag?sslmode=require",
+                "postgres://onetag:a,b@[::1]:5433/onetag?sslmode=require"
+            ]
+        );
+        assert_eq!(Address::from("postgres://db?user=a,b").servers().len(), 1);
+        let any = Address::from("postgres://db1,db2/onetag?target_session_attrs=any").check();
+        assert!(any.expect_err("a standby is of no use").to_string().ends_with("expected read-write, primary"));
     }
 }

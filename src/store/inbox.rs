@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use super::ends::Fate;
 use super::journal::Entry;
 use super::{Database, Store, StoreError, ask};
 use crate::model::{Digest, Host, Repository, Tag};
@@ -273,13 +274,24 @@ impl Store {
         ask!(self, quarantined(most))
     }
 
-    /// Leases the job that has been due longest, if any is due, leaving out the registries in
-    /// `busy`. Its start is counted, on stable storage, before this returns.
+    /// Leases the jobs that have been due longest, at most so many, leaving out the registries in
+    /// `busy`. Their starts are counted, on stable storage, before this returns.
     ///
-    /// Nobody else gets the job until it is finished or `lease` has passed. A lease does not
-    /// survive its process.
-    pub async fn claim(&self, lease: Duration, busy: &[Host]) -> Result<Option<Claimed>, StoreError> {
-        ask!(self, claim(lease, busy))
+    /// Nobody else gets such a job until it is finished or `lease` has passed. A lease does not
+    /// survive its process. Jobs that another process is just taking are passed over.
+    pub async fn claim(&self, lease: Duration, busy: &[Host], most: usize) -> Result<Vec<Claimed>, StoreError> {
+        ask!(self, claim(lease, busy, most))
+    }
+
+    /// Leases one plain tag for something else than a run of its job, which does not begin before
+    /// that is finished. None: somebody has the tag, or had it a moment ago.
+    pub async fn reserve_tag(
+        &self,
+        repository: &Repository,
+        tag: &Tag,
+        lease: Duration,
+    ) -> Result<Option<Claimed>, StoreError> {
+        ask!(self, reserve_tag(repository, tag, lease))
     }
 
     /// Makes a lease end `lease` from now. False: it was lost, and the caller must write nothing.
@@ -292,11 +304,17 @@ impl Store {
 
     /// Ends a run: the journal's entry and the job's release in one transaction, on stable storage
     /// when this returns. False: somebody else has the job, or it was finished before; nothing was
-    /// changed.
+    /// changed. Several that end at one time may share a commit.
     ///
     /// After an error the job is still leased: finish again, or leave it to the lease's end.
     pub async fn finish(&self, claimed: &Claimed, end: End, entry: Option<Entry>) -> Result<bool, StoreError> {
-        ask!(self, finish(claimed, end, entry))
+        ask!(self, finish(claimed, end.into(), entry))
+    }
+
+    /// Ends what [`Store::reserve_tag`] was for, in the same way: with the journal's entry, and the job
+    /// goes on as if nothing had been.
+    pub async fn give_back(&self, claimed: &Claimed, entry: Option<Entry>) -> Result<bool, StoreError> {
+        ask!(self, finish(claimed, Fate::Untouched, entry))
     }
 
     /// How long until [`Store::claim`] with the same `busy` may find a job: zero if one is due,

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::inbox::Trigger;
+use super::inbox::{JobView, Trigger};
 use super::{Database, Store, StoreError, ask};
-use crate::model::{Digest, Repository, Tag};
+use crate::model::{Digest, Repository, Tag, Version};
 
 /// What was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,17 +121,25 @@ pub struct Held {
     pub since_ms: i64,
 }
 
+/// What is known of a plain tag, at one moment.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Known {
+    /// Its job, if it waits, runs or is in trouble.
+    pub job: Option<JobView>,
+    /// The newest entry of the journal.
+    pub newest: Option<Recorded>,
+    /// The newest entry that says what the tag holds: pushed, rolled back or found unchanged.
+    pub published: Option<Recorded>,
+    /// A person's hold on it.
+    pub held: Option<Held>,
+    /// As it was last found, if that can still be read.
+    pub found: Option<Version>,
+}
+
 impl Store {
-    /// Writes down what was done outside of a job, such as a person's roll-back. On stable storage
-    /// when this returns.
-    pub async fn record(
-        &self,
-        repository: &Repository,
-        tag: &Tag,
-        trigger: Trigger,
-        entry: Entry,
-    ) -> Result<(), StoreError> {
-        ask!(self, record(repository, tag, trigger, entry))
+    /// All that is known of a plain tag before a run.
+    pub async fn known(&self, repository: &Repository, tag: &Tag) -> Result<Known, StoreError> {
+        ask!(self, known(repository, tag))
     }
 
     /// Entries, newest first, `before` the entry of that id. The indexes themselves are left out.
@@ -145,11 +153,6 @@ impl Store {
         ask!(self, history(repository, tag, most, before))
     }
 
-    /// The newest entry that says what a tag holds: pushed, rolled back or found unchanged.
-    pub async fn last_published(&self, repository: &Repository, tag: &Tag) -> Result<Option<Recorded>, StoreError> {
-        ask!(self, last_published(repository, tag))
-    }
-
     /// The index of an entry, byte for byte.
     pub async fn index(&self, id: i64) -> Result<Option<StoredIndex>, StoreError> {
         ask!(self, index(id))
@@ -161,7 +164,7 @@ impl Store {
     }
 
     /// Forgets entries and facts older than this, and jobs that were held or given up and not woken
-    /// since. What [`Store::last_published`] answers is never forgotten. Returns how many entries
+    /// since. The newest publication of a tag is never forgotten. Returns how many entries
     /// of the journal are gone.
     pub async fn forget_before(&self, days: u32) -> Result<u64, StoreError> {
         ask!(self, forget_before(days))

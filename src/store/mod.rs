@@ -8,6 +8,7 @@
 
 mod address;
 mod delivery;
+mod ends;
 mod error;
 mod facts;
 mod inbox;
@@ -25,8 +26,8 @@ use tokio::sync::watch;
 pub use address::Address;
 pub use error::StoreError;
 pub use inbox::{Claimed, Counts, End, JobView, List, Quarantined, Trigger, Trouble, TroubleKind, Wake};
-pub use journal::{Act, Entry, Held, Hold, Recorded, StoredIndex};
-pub use together::{Changed, Slice, Turn, Turns};
+pub use journal::{Act, Entry, Held, Hold, Known, Recorded, StoredIndex};
+pub use together::{Changed, Slice, Turn, TurnDone, Turns};
 pub use versions::{Architecture, Difference, Filter, Found, InvalidPlace, Listed, Overview, Place, Standing, Tally};
 
 /// A handle on the database; clones share it.

@@ -11,11 +11,11 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
 
-use super::inbox::{Claimed, JobView, Quarantined, Trigger, Trouble, TroubleKind};
+use super::inbox::{Claimed, Counts, JobView, Quarantined, Trigger, Trouble, TroubleKind};
 use super::journal::{Act, Held, Hold, Recorded, StoredIndex};
-use super::together::Changed;
+use super::together::{Changed, TurnDone};
 use super::versions::{Architecture, Found, Listed, Overview, Place, Tally};
-use crate::model::{Digest, Repository, Tag};
+use crate::model::{Digest, Repository, Tag, Version};
 
 /// A row of any engine, by the names of its columns. Null is none.
 pub(super) trait Columns {
@@ -97,7 +97,7 @@ fn trigger(row: &impl Columns) -> sqlx::Result<Trigger> {
     }
 }
 
-pub(super) fn count(row: &impl Columns, column: &str) -> sqlx::Result<u64> {
+fn count(row: &impl Columns, column: &str) -> sqlx::Result<u64> {
     let number = row.number(column)?;
     Ok(number.and_then(|number| u64::try_from(number).ok()).unwrap_or_default())
 }
@@ -146,6 +146,18 @@ pub(super) fn job(row: &impl Columns) -> sqlx::Result<JobView> {
         woken_at_ms: row.number("woken_at")?,
         attempts: small_count(row, "attempts")?,
         trouble: trouble(row)?,
+    })
+}
+
+pub(super) fn counts(row: &impl Columns) -> sqlx::Result<Counts> {
+    Ok(Counts {
+        waiting: count(row, "waiting")?,
+        running: count(row, "running")?,
+        failing: count(row, "failing")?,
+        held: count(row, "held")?,
+        parked: count(row, "parked")?,
+        quarantined: count(row, "quarantined")?,
+        oldest_waiting: duration(row, "oldest_waiting")?,
     })
 }
 
@@ -217,6 +229,11 @@ pub(super) fn listed(row: &impl Columns) -> sqlx::Result<(Listed, bool)> {
     Ok((Listed { tag, found, trouble, hold: None, place }, is_held))
 }
 
+/// The body of a version; none if another version of this program wrote it.
+pub(super) fn version(row: &impl Columns) -> sqlx::Result<Option<Version>> {
+    Ok(serde_json::from_str(some(row, "body")?).ok())
+}
+
 pub(super) fn add_to_tally(tally: &mut Tally, row: &impl Columns) -> sqlx::Result<()> {
     let versions = count(row, "versions")?;
     let rank = counted(row, "rank")?;
@@ -247,6 +264,11 @@ pub(super) fn architecture(row: &impl Columns) -> sqlx::Result<Architecture> {
         platform: row.text("platform")?.map(str::to_owned),
         versions: count(row, "versions")?,
     })
+}
+
+pub(super) fn turn_done(row: &impl Columns) -> sqlx::Result<TurnDone> {
+    let ago = Duration::from_millis(count(row, "ago")?);
+    Ok(TurnDone { ago, result: row.text("result")?.map(str::to_owned) })
 }
 
 pub(super) fn changed(row: &impl Columns) -> sqlx::Result<Changed> {

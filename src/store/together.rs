@@ -18,12 +18,21 @@ pub struct Turns {
 }
 
 /// Who does something that is done by one process for all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Turn {
     /// The caller.
     Mine,
-    /// Another, which did it this long ago, or does it for the first time.
-    Others(Option<Duration>),
+    /// Another, which has done it before or does it for the first time.
+    Others(Option<TurnDone>),
+}
+
+/// What was done by one process for all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TurnDone {
+    /// How long ago.
+    pub ago: Duration,
+    /// What came of it, if the others need to know.
+    pub result: Option<String>,
 }
 
 /// A plain tag that some process has done something about.
@@ -65,11 +74,17 @@ impl Store {
         }
     }
 
-    /// Tells that it was done, and need not be done again for this long.
-    pub async fn end_turn(&self, kind: &str, subject: &str, next: Duration) -> Result<(), StoreError> {
+    /// Tells that it was done, what came of it, and that it need not be done again for this long.
+    pub async fn end_turn(
+        &self,
+        kind: &str,
+        subject: &str,
+        next: Duration,
+        result: Option<String>,
+    ) -> Result<(), StoreError> {
         match &*self.database {
             Database::Sqlite(_) => Ok(()),
-            Database::Postgres(database) => database.end_turn(kind, subject, next).await,
+            Database::Postgres(database) => database.end_turn(kind, subject, next, result).await,
         }
     }
 

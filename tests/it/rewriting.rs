@@ -78,7 +78,7 @@ async fn the_copy_is_written_before_the_index_and_never_twice() {
 
 #[tokio::test]
 async fn a_copy_that_is_not_served_yet_is_waited_for_before_an_index_names_it() {
-    let registry = with_mislabelled().await;
+    let registry = FakeRegistry::with_mislabelled_armhf().await;
     // Before it is written, and when it is read back.
     let head = When::kind(Kind::HeadManifest).containing("sha256:");
     registry.on(head.times(2), Play::error(404, "MANIFEST_UNKNOWN", "manifest unknown"));

@@ -1,6 +1,7 @@
 //! What the service writes down, tells onwards and measures; and what operators do with it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
@@ -152,6 +153,27 @@ async fn a_roll_back_puts_the_very_bytes_back_and_stands_until_an_image_changes(
 
     let nothing = format!("sha256:{}", "0".repeat(64));
     service.operator(&rollback).args(&["--to", &nothing]).run().await.expect(6);
+}
+
+#[tokio::test]
+async fn no_run_writes_while_a_roll_back_is_under_way() {
+    let (registry, service, _) = published_twice("").await;
+    registry.forget_requests();
+    registry.on(When::kind(Kind::PutManifest).once(), Play::Late(Duration::from_millis(1000)));
+    let repository = registry.repository("ubuntu");
+    let roll_back = service.operator(&["rollback", "-r", &repository, "-t", "xenial"]).run();
+    let push_meanwhile = async {
+        eventually("the roll-back is under way", async || (registry.writes() == 1).then_some(())).await;
+        let newest = registry.push("ubuntu:arm64-xenial", &Image::new("linux/arm64").label("is", "third"));
+        service.tell("ubuntu", "arm64-xenial", &newest).await;
+        newest
+    };
+    let (rolled_back, newest) = tokio::join!(roll_back, push_meanwhile);
+    rolled_back.expect(0);
+    eventually("the newest counts", async || registry.children("ubuntu:xenial").contains(&newest).then_some(())).await;
+    let puts = registry.requests_of(Kind::PutManifest);
+    assert!(puts[0].answered < Some(puts[1].arrived), "two wrote at one time");
+    assert_eq!(service.acts().await.iter().filter(|act| *act == "rolled-back").count(), 1);
 }
 
 #[tokio::test]

@@ -21,8 +21,8 @@ use crate::model::text::with_causes;
 use crate::model::{Digest, Index, Repository, Tag};
 use crate::publish::Known;
 use crate::registry::{Kind, RegistryError};
-use crate::serve::{App, wake_now};
-use crate::store::{Act, Entry, Hold, Recorded, StoreError, StoredIndex, Trigger};
+use crate::serve::{App, lease, wake_now};
+use crate::store::{Act, Claimed, Entry, Hold, Recorded, StoreError, StoredIndex, Trigger};
 
 /// How long a run of the same tag that is under way is waited for.
 const LONGEST_RUN: Duration = Duration::from_secs(120);
@@ -104,8 +104,8 @@ pub(super) async fn rollback(State(app): State<Arc<App>>, headers: HeaderMap, bo
     Ok((StatusCode::OK, Json(rolled_back)))
 }
 
-/// The hold is stored first: from then on no run writes the tag, and one that is under way is
-/// waited for, so that nothing is written over what is put back.
+/// The hold is stored first: from then on no run that begins writes the tag. One that is under way is
+/// waited for, and the tag is leased as for a run, so that there is one writer at a time.
 async fn put_back(app: &App, Target { repository, tag }: Target, to: Option<Digest>) -> Result<RolledBack, Problem> {
     let setup = app.setup();
     let (rule, publisher) = setup.publisher(&repository, &tag).ok_or_else(|| unserved(&repository, &tag))?;
@@ -132,21 +132,35 @@ async fn put_back(app: &App, Target { repository, tag }: Target, to: Option<Dige
         reason: "rolled back".to_owned(),
     };
     app.store.hold(hold).await?;
-    if let Err(problem) = wait_for_run(app, &repository, &tag).await {
-        app.store.release(&repository, &tag).await?;
-        return Err(problem);
-    }
-    let mut left = Vec::new();
-    for name in job.tags().filter(|name| *name == &tag || seen.published.contains_key(name)) {
-        match registry.put_index(&repository, name, &index).await {
-            Ok(()) => {}
-            Err(error) if *name == tag => {
-                app.store.release(&repository, &tag).await?;
-                return Err(failed(error));
-            }
-            Err(error) => left.push(format!("`{name}` ({})", with_causes(&error))),
+    let reserved = match reserve(app, &repository, &tag).await {
+        Ok(reserved) => reserved,
+        Err(problem) => {
+            app.store.release(&repository, &tag).await?;
+            return Err(problem);
         }
-    }
+    };
+    let registry = registry.gated(lease::gate(app, &reserved));
+    let names = job.tags().filter(|name| *name == &tag || seen.published.contains_key(name));
+    let put = async {
+        let mut left = Vec::new();
+        for name in names {
+            match registry.put_index(&repository, name, &index).await {
+                Ok(()) => {}
+                Err(error) if *name == tag => return Err(error),
+                Err(error) => left.push(format!("`{name}` ({})", with_causes(&error))),
+            }
+        }
+        Ok(left)
+    };
+    let left = match lease::while_kept(app, &reserved, put).await {
+        Some(Ok(left)) => left,
+        Some(Err(error)) => {
+            app.store.release(&repository, &tag).await?;
+            app.store.give_back(&reserved, None).await?;
+            return Err(failed(error));
+        }
+        None => return Err(lost()),
+    };
     let record = Entry {
         act: Act::RolledBack,
         old_digest: served.clone(),
@@ -156,7 +170,9 @@ async fn put_back(app: &App, Target { repository, tag }: Target, to: Option<Dige
         reasons: json!([]),
         requests: registry.requests(),
     };
-    app.store.record(&repository, &tag, Trigger::Request, record).await?;
+    if !app.store.give_back(&reserved, Some(record)).await? {
+        return Err(lost());
+    }
     tracing::info!(%repository, %tag, index.digest = %index.digest(), "Put `{repository}:{tag}` back to an earlier index");
     if !left.is_empty() {
         let (digest, left) = (index.digest(), left.join(", "));
@@ -204,16 +220,25 @@ async fn earlier(
     }
 }
 
-async fn wait_for_run(app: &App, repository: &Repository, tag: &Tag) -> Result<(), Problem> {
-    let is_over = async {
-        while app.store.job(repository, tag).await?.is_some_and(|job| job.is_running) {
-            tokio::time::sleep(Duration::from_millis(100)).await;
+/// Leases the tag, whose run that is under way is waited for: nobody else writes it then.
+async fn reserve(app: &App, repository: &Repository, tag: &Tag) -> Result<Claimed, Problem> {
+    let reserved = async {
+        loop {
+            match app.store.reserve_tag(repository, tag, app.lease).await? {
+                Some(reserved) => return Ok(reserved),
+                None => tokio::time::sleep(Duration::from_millis(100)).await,
+            }
         }
-        Ok(())
     };
-    tokio::time::timeout(LONGEST_RUN, is_over)
+    tokio::time::timeout(LONGEST_RUN, reserved)
         .await
         .unwrap_or_else(|_| Err(Problem::new(StatusCode::CONFLICT, "the tag is being written just now")))
+}
+
+/// Whoever has the tag now leaves it as the hold says.
+fn lost() -> Problem {
+    let detail = "this took so long that the tag was given to somebody else; look what it holds, and ask again";
+    Problem::new(StatusCode::CONFLICT, detail)
 }
 
 /// The tag that a request names, and the digest, if its sender may ask for anything.

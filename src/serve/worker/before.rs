@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::model::{Digest, Tag};
 use crate::plan::Weight;
 use crate::serve::App;
-use crate::store::{Act, Claimed, Entry, Recorded, Trigger, TroubleKind};
+use crate::store::{Act, Claimed, Entry, Known, Recorded, Trigger, TroubleKind};
 
 /// The code of a job whose starts are used up.
 pub(super) const NEVER_ENDED: &str = "never-ended";
@@ -25,23 +25,21 @@ pub(super) struct Before {
 }
 
 impl Before {
-    /// Looks up how the tag's runs ended. Without an answer it is as if there had been none: then
-    /// something may be told or written down twice.
-    pub(super) async fn of(app: &App, claimed: &Claimed) -> Before {
-        let (repository, tag) = (&claimed.repository, &claimed.tag);
-        let job = app.store.job(repository, tag).await.ok().flatten();
-        let newest = app.store.history(Some(repository), Some(tag), 1, None).await.unwrap_or_default().pop();
-        let was_held = match job.and_then(|job| job.trouble).map(|trouble| trouble.kind) {
+    /// How the tag's runs ended. Without an answer it is as if there had been none: then something may
+    /// be told or written down twice.
+    pub(super) async fn of(app: &App, claimed: &Claimed, known: &Known) -> Before {
+        let was_held = match known.job.as_ref().and_then(|job| job.trouble.as_ref()).map(|trouble| trouble.kind) {
             // Waiting for more is what a tag does only that was not held.
             None | Some(TroubleKind::Waiting) => false,
             Some(TroubleKind::Held | TroubleKind::Parked) => true,
             // It failed since: that it was held before is what the journal knows.
             Some(TroubleKind::Failing) => {
-                let entries = app.store.history(Some(repository), Some(tag), 20, None).await.unwrap_or_default();
+                let (repository, tag) = (Some(&claimed.repository), Some(&claimed.tag));
+                let entries = app.store.history(repository, tag, 20, None).await.unwrap_or_default();
                 entries.iter().find_map(leaves_held).unwrap_or_default()
             }
         };
-        Before { was_held, newest }
+        Before { was_held, newest: known.newest.clone() }
     }
 
     /// Whether its starts were used up lately, and nobody asks for it but the service itself.

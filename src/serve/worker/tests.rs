@@ -29,7 +29,7 @@ async fn claimed() -> Claimed {
         event_id: None,
     };
     store.accept(vec![wake]).await.expect("it is stored");
-    store.claim(Duration::from_secs(120), &[]).await.expect("it can be claimed").expect("a job")
+    store.claim(Duration::from_secs(120), &[], 1).await.expect("it can be claimed").pop().expect("a job")
 }
 
 fn digest(text: &str) -> Digest {

@@ -4,11 +4,13 @@
 //! something failed, took too long or was broken off, has it closed: nothing of a broken
 //! transaction can be left then, and a server that fell silent is not asked twice.
 
-use std::fmt;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use std::{fmt, io};
 
+use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{ConnectOptions, Connection as _, PgConnection};
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -27,7 +29,10 @@ const IDLE: Duration = Duration::from_secs(60);
 pub(super) struct Connections {
     /// Without the password: for messages.
     pub(super) name: String,
-    options: PgConnectOptions,
+    /// One for each server; at least one.
+    servers: Vec<PgConnectOptions>,
+    /// The server that could be written last.
+    primary: AtomicUsize,
     idle: Mutex<Vec<(PgConnection, Instant)>>,
     permits: Semaphore,
 }
@@ -43,14 +48,14 @@ impl Connections {
     /// Nothing is connected yet.
     pub(super) fn new(address: &Address) -> Result<Connections, StoreError> {
         address.check()?;
-        let options = options(address)?;
-        let host = match options.get_socket() {
-            Some(socket) => socket.display().to_string(),
-            None => format!("{}:{}", options.get_host(), options.get_port()),
-        };
-        let database = options.get_database().unwrap_or(options.get_username());
-        let name = format!("postgres://{host}/{database}");
-        Ok(Connections { name, options, idle: Mutex::default(), permits: Semaphore::new(MOST) })
+        let servers = address.servers();
+        let servers = servers.iter().map(|server| options(server, address.password()));
+        let servers = servers.collect::<Result<Vec<_>, _>>()?;
+        let hosts: Vec<String> = servers.iter().map(host).collect();
+        let database = servers[0].get_database().unwrap_or(servers[0].get_username());
+        let name = format!("postgres://{}/{database}", hosts.join(","));
+        let (primary, idle, permits) = (AtomicUsize::new(0), Mutex::default(), Semaphore::new(MOST));
+        Ok(Connections { name, servers, primary, idle, permits })
     }
 
     /// A connection that nobody else uses.
@@ -64,14 +69,31 @@ impl Connections {
         Ok(Lent { connection, home: self, _permit: permit })
     }
 
-    /// One more connection, which is the caller's.
+    /// One more connection, which is the caller's. Of several servers, to the one that can be written.
     async fn connect(&self) -> sqlx::Result<PgConnection> {
-        let connecting = tokio::time::timeout(CONNECT, self.options.connect()).await;
-        connecting.unwrap_or(Err(sqlx::Error::PoolTimedOut))
+        let last = self.primary.load(Ordering::Relaxed);
+        let mut failure = sqlx::Error::PoolClosed;
+        for number in (last..self.servers.len()).chain(0..last) {
+            let connecting = tokio::time::timeout(CONNECT, self.servers[number].connect());
+            let connected = match connecting.await.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
+                Ok(connection) if self.servers.len() == 1 => return Ok(connection),
+                Ok(connection) => only_primary(connection).await,
+                Err(error) => Err(error),
+            };
+            match connected {
+                Ok(connection) => {
+                    self.primary.store(number, Ordering::Relaxed);
+                    return Ok(connection);
+                }
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
     }
 
+    /// The server that could be written last.
     pub(super) fn options(&self) -> PgConnectOptions {
-        self.options.clone()
+        self.servers[self.primary.load(Ordering::Relaxed)].clone()
     }
 
     /// Closes those that nobody uses: what befell one connection has probably befallen all.
@@ -163,20 +185,42 @@ pub(super) fn is_about_connection(error: &sqlx::Error) -> bool {
     }
 }
 
+/// Whether a connection has nothing to offer any more: it is gone, or leads to a server that was the
+/// primary and is not.
+pub(super) fn is_useless(error: &sqlx::Error) -> bool {
+    is_about_connection(error) || code(error).is_some_and(|code| code == "25006")
+}
+
+async fn only_primary(mut connection: PgConnection) -> sqlx::Result<PgConnection> {
+    let asked = sqlx::query_scalar("SELECT pg_is_in_recovery()").persistent(false).fetch_one(&mut connection);
+    match tokio::time::timeout(CONNECT, asked).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))? {
+        false => Ok(connection),
+        true => Err(io::Error::new(io::ErrorKind::NotConnected, "none of the servers can be written").into()),
+    }
+}
+
+fn host(options: &PgConnectOptions) -> String {
+    match options.get_socket() {
+        Some(socket) => socket.display().to_string(),
+        None => format!("{}:{}", options.get_host(), options.get_port()),
+    }
+}
+
 /// A password of the configuration counts before the address's, and that before `PGPASSWORD` and
 /// `.pgpass`.
 ///
 /// No statement is kept prepared, and nothing is asked of the session: a pooler may give each
 /// transaction another one.
-fn options(address: &Address) -> Result<PgConnectOptions, StoreError> {
+fn options(server: &SecretString, password: Option<&str>) -> Result<PgConnectOptions, StoreError> {
     let refused = |_| StoreError::Address { scheme: "postgres".to_owned() };
-    let options = PgConnectOptions::from_str(address.text()).map_err(refused)?;
-    let options = match address.password() {
+    let server = server.expose_secret();
+    let options = PgConnectOptions::from_str(server).map_err(refused)?;
+    let options = match password {
         Some(password) => options.password(password),
         None => options,
     };
     // As libpq has it: who names an authority wants the server to be checked.
-    let is_checked = matches!(options.get_ssl_mode(), PgSslMode::Require) && address.text().contains("sslrootcert=");
+    let is_checked = matches!(options.get_ssl_mode(), PgSslMode::Require) && server.contains("sslrootcert=");
     let options = if is_checked { options.ssl_mode(PgSslMode::VerifyCa) } else { options };
     Ok(options
         .application_name("onetag")

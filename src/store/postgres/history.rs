@@ -1,26 +1,19 @@
 //! The journal and the holds.
 
-use sqlx::{PgConnection, Row as _};
+use sqlx::{PgConnection, QueryBuilder, Row as _};
 use tokio::time::Instant;
 
 use super::super::StoreError;
 use super::super::delivery::LONGEST_REASON;
-use super::super::inbox::{Claimed, Trigger};
-use super::super::journal::{Entry, Held, Hold, Recorded, StoredIndex};
+use super::super::ends::Line;
+use super::super::journal::{Held, Hold, Known, Recorded, StoredIndex};
 use super::super::rows;
-use super::{Database, PATIENCE, TRANSACTION, query};
+use super::{Database, PATIENCE, TRANSACTION, jobs, query, versions};
 use crate::model::text::clean;
 use crate::model::{Repository, Tag};
 
-const INSERT: &str = concat!(
-    "INSERT INTO onetag.journal (repository, tag, act, old_digest, new_digest, cause, event_id, inputs, reasons, requests,
-                          woken_at, recorded_at, media_type, index_bytes)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, coalesce($11::bigint, ",
-    now!(),
-    "), ",
-    now!(),
-    ", $12, $13)"
-);
+const INSERT: &str = "INSERT INTO onetag.journal (repository, tag, act, old_digest, new_digest, cause, event_id,
+     inputs, reasons, requests, woken_at, media_type, index_bytes, recorded_at) ";
 
 /// An entry's columns without the index itself.
 macro_rules! entries {
@@ -39,6 +32,7 @@ const HISTORY_OF_TAG_NAME: &str = entries!("id < $1 AND tag = $3 ORDER BY id DES
 const HISTORY_OF_REPOSITORY: &str = entries!("id < $1 AND repository = $3 ORDER BY id DESC LIMIT $2");
 const HISTORY_OF_TAG: &str = entries!("id < $1 AND repository = $3 AND tag = $4 ORDER BY id DESC LIMIT $2");
 
+const NEWEST: &str = entries!("repository = $1 AND tag = $2 ORDER BY id DESC LIMIT 1");
 const LAST_PUBLISHED: &str =
     entries!("repository = $1 AND tag = $2 AND act IN ('pushed', 'unchanged', 'rolled-back') ORDER BY id DESC LIMIT 1");
 
@@ -71,78 +65,30 @@ const HELD: &str = "SELECT * FROM onetag.hold WHERE repository = $1 AND tag = $2
 const HOLDS: &str = "SELECT * FROM onetag.hold ORDER BY since DESC, id DESC";
 const RELEASE: &str = "DELETE FROM onetag.hold WHERE repository = $1 AND tag = $2";
 
-/// Whose an entry is, and who asked when.
-#[derive(Clone)]
-pub(super) struct Whose {
-    repository: String,
-    tag: String,
-    cause: String,
-    event_id: Option<String>,
-    woken_at: Option<i64>,
-}
-
-impl Whose {
-    pub(super) fn of(claimed: &Claimed) -> Whose {
-        Whose {
-            repository: claimed.repository.to_string(),
-            tag: claimed.tag.to_string(),
-            cause: claimed.trigger.to_string(),
-            event_id: claimed.event_id.clone(),
-            woken_at: Some(claimed.woken_at_ms),
-        }
-    }
-}
-
-pub(super) async fn insert(db: &mut PgConnection, whose: Whose, entry: Entry) -> sqlx::Result<()> {
-    let (media_type, bytes) = entry.index.map(|index| (index.media_type, index.bytes)).unzip();
-    query(INSERT)
-        .bind(whose.repository)
-        .bind(whose.tag)
-        .bind(entry.act.code())
-        .bind(entry.old_digest.map(|digest| digest.to_string()))
-        .bind(entry.new_digest.map(|digest| digest.to_string()))
-        .bind(whose.cause)
-        .bind(whose.event_id)
-        .bind(entry.inputs.to_string())
-        .bind(entry.reasons.to_string())
-        .bind(i64::try_from(entry.requests).unwrap_or(i64::MAX))
-        .bind(whose.woken_at)
-        .bind(media_type)
-        .bind(bytes)
-        .execute(db)
-        .await?;
+/// Writes lines, one after another, in one statement.
+pub(super) async fn insert(db: &mut PgConnection, lines: Vec<Line>) -> sqlx::Result<()> {
+    let mut insert = QueryBuilder::new(INSERT);
+    insert.push_values(lines, |mut row, line| {
+        row.push_bind(line.repository)
+            .push_bind(line.tag)
+            .push_bind(line.act)
+            .push_bind(line.old_digest)
+            .push_bind(line.new_digest)
+            .push_bind(line.cause)
+            .push_bind(line.event_id)
+            .push_bind(line.inputs)
+            .push_bind(line.reasons)
+            .push_bind(line.requests)
+            .push_bind(line.woken_at)
+            .push_bind(line.media_type)
+            .push_bind(line.index_bytes)
+            .push(now!());
+    });
+    insert.build().persistent(false).execute(db).await?;
     Ok(())
 }
 
 impl Database {
-    pub(crate) async fn record(
-        &self,
-        repository: &Repository,
-        tag: &Tag,
-        trigger: Trigger,
-        entry: Entry,
-    ) -> Result<(), StoreError> {
-        let whose = Whose {
-            repository: repository.to_string(),
-            tag: tag.to_string(),
-            cause: trigger.to_string(),
-            event_id: None,
-            woken_at: None,
-        };
-        let until = Instant::now() + PATIENCE;
-        let written = self.write_once(until, "write down what was done", |db| {
-            let (whose, entry) = (whose.clone(), entry.clone());
-            Box::pin(async move {
-                let transaction = query(TRANSACTION).fetch_one(&mut *db).await?.try_get("transaction")?;
-                insert(db, whose, entry).await?;
-                Ok(((), Some(transaction)))
-            })
-        });
-        written.await?;
-        self.tell();
-        Ok(())
-    }
-
     pub(crate) async fn history(
         &self,
         repository: Option<&Repository>,
@@ -165,14 +111,22 @@ impl Database {
         .await
     }
 
-    pub(crate) async fn last_published(
-        &self,
-        repository: &Repository,
-        tag: &Tag,
-    ) -> Result<Option<Recorded>, StoreError> {
-        self.read("look up the last publication", |db| {
-            let query = query(LAST_PUBLISHED).bind(repository.to_string()).bind(tag.to_string());
-            Box::pin(async move { query.fetch_optional(db).await?.as_ref().map(rows::recorded).transpose() })
+    /// In one transaction: there are as many as there are runs.
+    pub(crate) async fn known(&self, repository: &Repository, tag: &Tag) -> Result<Known, StoreError> {
+        self.read("look up what is known of a tag", |db| {
+            let (repository, tag) = (repository.to_string(), tag.to_string());
+            let named = |sql: &'static str| query(sql).bind(repository.clone()).bind(tag.clone());
+            let [job, newest, published, held, found] =
+                [jobs::ONE, NEWEST, LAST_PUBLISHED, HELD, versions::FOUND].map(named);
+            Box::pin(async move {
+                Ok(Known {
+                    job: job.fetch_optional(&mut *db).await?.as_ref().map(rows::job).transpose()?,
+                    newest: newest.fetch_optional(&mut *db).await?.as_ref().map(rows::recorded).transpose()?,
+                    published: published.fetch_optional(&mut *db).await?.as_ref().map(rows::recorded).transpose()?,
+                    held: held.fetch_optional(&mut *db).await?.as_ref().map(rows::held).transpose()?,
+                    found: found.fetch_optional(db).await?.as_ref().map(rows::version).transpose()?.flatten(),
+                })
+            })
         })
         .await
     }

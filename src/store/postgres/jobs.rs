@@ -36,7 +36,7 @@ macro_rules! jobs {
 const ACTIVE: &str = jobs!("due_at IS NOT NULL ORDER BY due_at LIMIT $1");
 const TROUBLED: &str =
     jobs!("trouble IS NOT NULL AND trouble <> 'waiting' ORDER BY troubled_at DESC, id DESC LIMIT $1");
-const ONE: &str = jobs!("repository = $1 AND tag = $2");
+pub(super) const ONE: &str = jobs!("repository = $1 AND tag = $2");
 
 const COUNTS: &str = concat!(
     "WITH shown AS (SELECT *, ",
@@ -58,21 +58,7 @@ const QUARANTINED: &str = "SELECT * FROM onetag.quarantined ORDER BY id DESC LIM
 
 impl Database {
     pub(crate) async fn counts(&self) -> Result<Counts, StoreError> {
-        self.read("count jobs", |db| {
-            Box::pin(async move {
-                let row = query(COUNTS).fetch_one(db).await?;
-                Ok(Counts {
-                    waiting: rows::count(&row, "waiting")?,
-                    running: rows::count(&row, "running")?,
-                    failing: rows::count(&row, "failing")?,
-                    held: rows::count(&row, "held")?,
-                    parked: rows::count(&row, "parked")?,
-                    quarantined: rows::count(&row, "quarantined")?,
-                    oldest_waiting: rows::duration(&row, "oldest_waiting")?,
-                })
-            })
-        })
-        .await
+        self.read("count jobs", |db| Box::pin(async move { rows::counts(&query(COUNTS).fetch_one(db).await?) })).await
     }
 
     pub(crate) async fn jobs(&self, list: List, most: u32) -> Result<Vec<JobView>, StoreError> {

@@ -12,6 +12,7 @@ macro_rules! now {
 }
 
 mod connections;
+mod ends;
 mod facts;
 mod history;
 mod jobs;
@@ -31,7 +32,7 @@ use sqlx::{PgConnection, Postgres, Row as _};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
-use self::connections::{Connections, is_about_connection, may_pass};
+use self::connections::{Connections, is_about_connection, is_useless, may_pass};
 use super::StoreError;
 use super::address::Address;
 use super::delivery::{DELIVERY_TIME, Delivery, QUEUE, Unusable, WAKES_UNDER_WAY, What};
@@ -65,6 +66,7 @@ pub(super) struct Database {
 struct Shared {
     connections: Connections,
     orders: mpsc::Sender<Order>,
+    endings: mpsc::Sender<ends::Ending>,
     wakes_under_way: Semaphore,
     changed: watch::Sender<()>,
     news: news::News,
@@ -100,9 +102,11 @@ impl Database {
     pub(super) async fn open(address: &Address) -> Result<Database, StoreError> {
         let connections = Connections::new(address)?;
         let (orders, received) = mpsc::channel(QUEUE);
+        let (endings, ended) = mpsc::channel(QUEUE);
         let shared = Shared {
             connections,
             orders,
+            endings,
             wakes_under_way: Semaphore::new(WAKES_UNDER_WAY as usize),
             changed: watch::Sender::new(()),
             news: news::News::default(),
@@ -112,6 +116,7 @@ impl Database {
         database.migrate().await?;
         database.assert_writable().await?;
         tokio::spawn(wakes::run(Arc::downgrade(&database.shared), received));
+        tokio::spawn(ends::run(Arc::downgrade(&database.shared), ended));
         news::start(&database.shared);
         Ok(database)
     }
@@ -238,7 +243,7 @@ impl Database {
                 }
                 Err(Broken::Undone(error) | Broken::Unknown(None, error)) => error,
             };
-            if is_about_connection(&error) {
+            if is_useless(&error) {
                 self.shared.connections.forget_idle();
             }
             if !may_pass(&error) || Instant::now() + pause >= until {
@@ -260,7 +265,7 @@ impl Database {
         let transaction = match begun.await {
             Ok(transaction) => transaction,
             Err(error) => {
-                let is_alive = !is_about_connection(&error);
+                let is_alive = !is_useless(&error);
                 if is_alive && sqlx::raw_sql("ROLLBACK").execute(&mut lent.connection).await.is_ok() {
                     lent.give_back();
                 }

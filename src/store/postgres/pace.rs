@@ -27,9 +27,9 @@ const TAKE_TURN: &str = concat!(
 );
 
 const WHO_DID_IT: &str = concat!(
-    "SELECT CASE WHEN done_at IS NOT NULL THEN greatest(",
+    "SELECT greatest(",
     now!(),
-    " - done_at, 0) END AS done_ago FROM onetag.turn WHERE kind = $1 AND subject = $2"
+    " - done_at, 0) AS ago, result FROM onetag.turn WHERE kind = $1 AND subject = $2 AND done_at IS NOT NULL"
 );
 
 const END_TURN: &str = concat!(
@@ -37,7 +37,7 @@ const END_TURN: &str = concat!(
     now!(),
     ", next_at = ",
     now!(),
-    " + $3, every = $3 WHERE kind = $1 AND subject = $2"
+    " + $3, every = $3, result = $4 WHERE kind = $1 AND subject = $2"
 );
 
 /// What was not used is kept up to the burst ($3); times are fractions of milliseconds, since a turn
@@ -85,17 +85,23 @@ impl Database {
                 if let Some(taken) = take.fetch_optional(&mut *db).await? {
                     return Ok((Turn::Mine, Some(taken.try_get("transaction")?)));
                 }
-                let done = look.fetch_optional(db).await?;
-                let done_ago = done.map(|row| rows::duration(&row, "done_ago")).transpose()?;
-                Ok((Turn::Others(done_ago.flatten()), None))
+                let done = look.fetch_optional(db).await?.as_ref().map(rows::turn_done).transpose()?;
+                Ok((Turn::Others(done), None))
             })
         })
         .await
     }
 
-    pub(crate) async fn end_turn(&self, kind: &str, subject: &str, next: Duration) -> Result<(), StoreError> {
+    pub(crate) async fn end_turn(
+        &self,
+        kind: &str,
+        subject: &str,
+        next: Duration,
+        result: Option<String>,
+    ) -> Result<(), StoreError> {
         self.write("end a turn", |db| {
             let end = query(END_TURN).bind(kind.to_owned()).bind(subject.to_owned()).bind(millis(next));
+            let end = end.bind(result.clone());
             Box::pin(async move { end.execute(db).await.map(|_| ()) })
         })
         .await

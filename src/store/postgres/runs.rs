@@ -1,4 +1,4 @@
-//! Runs of jobs: claimed under a lease, ended with an entry in the journal.
+//! Runs of jobs: claimed under a lease, which is kept or lost.
 //!
 //! A lease is in the job's row and judged by the server's clock, which may step: a lease that ended
 //! is revoked first, and the job is free only a quarter of the lease later. So a write that
@@ -6,31 +6,34 @@
 
 use std::time::Duration;
 
-use sqlx::{PgConnection, Row};
+use sqlx::Row as _;
+use sqlx::postgres::PgRow;
 use tokio::time::Instant;
 
-use super::super::delivery::{LONGEST_REASON, millis};
-use super::super::inbox::{Claimed, End, TroubleKind};
-use super::super::journal::Entry;
+use super::super::delivery::millis;
+use super::super::inbox::Claimed;
 use super::super::{StoreError, rows};
-use super::{Database, PATIENCE, history, query};
-use crate::model::Host;
-use crate::model::text::clean;
+use super::{Database, PATIENCE, query};
+use crate::model::{Host, Repository, Tag};
 
-/// Which jobs may be claimed: those that nobody has, at registries that are not busy ($1).
-macro_rules! is_free {
+/// The registries with jobs that wait, however many jobs each has: one look into the index for each.
+macro_rules! registries {
     () => {
-        concat!(
-            "due_at IS NOT NULL AND (leased_until IS NULL OR lease_ms IS NULL AND leased_until <= ",
-            now!(),
-            ") AND host <> ALL($1)"
-        )
+        "RECURSIVE registry (host) AS (
+             (SELECT host FROM onetag.job WHERE due_at IS NOT NULL ORDER BY host LIMIT 1)
+             UNION ALL
+             SELECT (SELECT job.host FROM onetag.job WHERE due_at IS NOT NULL AND job.host > registry.host
+                     ORDER BY job.host LIMIT 1)
+             FROM registry WHERE registry.host IS NOT NULL)"
     };
 }
 
-/// Jobs that others are just taking are passed over.
+/// Of each registry that is not busy ($1), the jobs that nobody has, oldest first. Those that others
+/// are just taking are passed over.
 const CLAIM: &str = concat!(
-    "UPDATE onetag.job SET
+    "WITH ",
+    registries!(),
+    " UPDATE onetag.job SET
          generation = generation + 1,
          starts = starts + 1,
          woken_at = coalesce(woken_at, last_woken_at),
@@ -42,14 +45,35 @@ const CLAIM: &str = concat!(
     now!(),
     " + $2,
          lease_ms = $2
-     WHERE id = (SELECT id FROM onetag.job WHERE ",
-    is_free!(),
-    " AND due_at <= ",
+     WHERE id = ANY (ARRAY (
+         SELECT free.id FROM registry, LATERAL (
+             SELECT id, due_at FROM onetag.job
+             WHERE host = registry.host AND due_at IS NOT NULL AND due_at <= ",
     now!(),
-    " ORDER BY due_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+    " AND (leased_until IS NULL OR lease_ms IS NULL AND leased_until <= ",
+    now!(),
+    ") ORDER BY due_at LIMIT $3 FOR UPDATE SKIP LOCKED) AS free
+         WHERE registry.host <> ALL ($1) ORDER BY free.due_at LIMIT $3))
      RETURNING *, ",
     now!(),
     " AS claimed_at, pg_current_xact_id()::text AS transaction"
+);
+
+/// A row that waits for nothing, where there is none. In the row of a job nothing changes but the lease.
+const RESERVE_TAG: &str = concat!(
+    "INSERT INTO onetag.job AS job (host, repository, tag, set_at, last_woken_at, quiet_ms, longest_ms, wakes, cause,
+                                    hints, generation, leased_until, lease_ms)
+     SELECT $1, $2, $3, clock.now, clock.now, 0, 0, 0, 'request', '{}', 1, clock.now + $4, $4
+     FROM (SELECT ",
+    now!(),
+    " AS now) AS clock
+     ON CONFLICT (repository, tag) DO UPDATE SET
+         generation = job.generation + 1, leased_until = excluded.leased_until, lease_ms = excluded.lease_ms
+         WHERE job.leased_until IS NULL OR job.lease_ms IS NULL AND job.leased_until <= ",
+    now!(),
+    " RETURNING id, repository, tag, generation, starts, attempts, 'request' AS cause, NULL::text AS event_id,
+         '{}' AS claimed_hints, leased_until - lease_ms AS woken_at, leased_until - lease_ms AS last_woken_at,
+         leased_until - lease_ms AS claimed_at, pg_current_xact_id()::text AS transaction"
 );
 
 /// Whatever else the clock or a process that is gone has left behind: nobody can say how long a job
@@ -91,70 +115,57 @@ const EXTEND: &str = concat!(
 
 /// A lease that is still held counts too, since it may end by itself.
 const NEXT_DUE: &str = concat!(
-    "SELECT CASE WHEN EXISTS (SELECT 1 FROM onetag.job WHERE due_at IS NOT NULL AND set_at > ",
+    "WITH ",
+    registries!(),
+    " SELECT CASE WHEN EXISTS (SELECT 1 FROM onetag.job WHERE due_at IS NOT NULL AND set_at > ",
     now!(),
     " + 5000) THEN 0 ELSE least(
-         (SELECT greatest(due_at - ",
+         (SELECT min(greatest(free.due_at - ",
     now!(),
-    ", 0) FROM onetag.job WHERE due_at IS NOT NULL AND leased_until IS NULL AND host <> ALL($1) ORDER BY due_at LIMIT 1),
+    ", 0)) FROM registry, LATERAL (
+              SELECT due_at FROM onetag.job WHERE host = registry.host AND due_at IS NOT NULL AND leased_until IS NULL
+              ORDER BY due_at LIMIT 1) AS free
+          WHERE registry.host <> ALL ($1)),
          (SELECT greatest(leased_until - ",
     now!(),
-    ", 0) FROM onetag.job WHERE leased_until IS NOT NULL AND (lease_ms IS NOT NULL OR host <> ALL($1))
+    ", 0) FROM onetag.job
+          WHERE leased_until IS NOT NULL AND (lease_ms IS NOT NULL OR due_at IS NOT NULL AND host <> ALL ($1))
           ORDER BY leased_until LIMIT 1)) END AS next_due"
-);
-
-/// The fence: the row is there with this generation, or the lease was lost.
-const IS_WOKEN_AGAIN: &str = "SELECT wakes > claimed_wakes AS is_woken_again, pg_current_xact_id()::text AS transaction
-     FROM onetag.job WHERE id = $1 AND generation = $2 FOR UPDATE";
-
-const DROP: &str = "DELETE FROM onetag.job WHERE id = $1";
-
-/// What wake-ups during the run have set stays as they set it.
-const RELEASE: &str = concat!(
-    "UPDATE onetag.job SET
-         generation = generation + 1,
-         leased_until = NULL,
-         lease_ms = NULL,
-         starts = 0,
-         attempts = CASE WHEN $2 = 'failing' THEN attempts + 1 ELSE 0 END,
-         troubled_at = CASE WHEN $2::text IS NULL THEN NULL WHEN trouble = $2 THEN troubled_at ELSE ",
-    now!(),
-    " END,
-         trouble = $2,
-         reason = $3,
-         woken_at = CASE WHEN $2 IN ('failing', 'waiting') THEN woken_at ELSE burst_at END,
-         hints = CASE WHEN $2 IN ('failing', 'waiting') THEN (claimed_hints::jsonb || hints::jsonb)::text ELSE hints END,
-         claimed_hints = '{}',
-         due_at = CASE WHEN wakes > claimed_wakes THEN due_at ELSE ",
-    now!(),
-    " + $4 END,
-         set_at = CASE WHEN wakes > claimed_wakes THEN set_at ELSE ",
-    now!(),
-    " END
-     WHERE id = $1"
 );
 
 /// How long a lease is tried to be kept at least, however short it is.
 const SHORTEST: Duration = Duration::from_secs(1);
 
 impl Database {
-    pub(crate) async fn claim(&self, lease: Duration, busy: &[Host]) -> Result<Option<Claimed>, StoreError> {
-        match self.claim_free(lease, busy).await? {
-            None if self.tidy().await? > 0 => self.claim_free(lease, busy).await,
-            claimed => Ok(claimed),
-        }
-    }
-
-    async fn claim_free(&self, lease: Duration, busy: &[Host]) -> Result<Option<Claimed>, StoreError> {
-        let busy = hosts(busy);
-        self.write_once(Instant::now() + PATIENCE, "claim a job", |db| {
-            let query = query(CLAIM).bind(busy.clone()).bind(millis(lease));
+    pub(crate) async fn claim(&self, lease: Duration, busy: &[Host], most: usize) -> Result<Vec<Claimed>, StoreError> {
+        let (busy, most) = (hosts(busy), i64::try_from(most).unwrap_or(i64::MAX));
+        self.write_once(Instant::now() + PATIENCE, "claim jobs", |db| {
+            let claim = || query(CLAIM).bind(busy.clone()).bind(millis(lease)).bind(most);
+            let (first, again) = (claim(), claim());
             Box::pin(async move {
-                let Some(row) = query.fetch_optional(db).await? else { return Ok((None, None)) };
-                Ok((Some(rows::claimed(&row)?), Some(row.try_get("transaction")?)))
+                let mut claimed = leased(first.fetch_all(&mut *db).await?)?;
+                if claimed.0.is_empty() && query(TIDY).execute(&mut *db).await?.rows_affected() > 0 {
+                    claimed = leased(again.fetch_all(db).await?)?;
+                }
+                Ok(claimed)
             })
         })
         .await
+    }
+
+    pub(crate) async fn reserve_tag(
+        &self,
+        repository: &Repository,
+        tag: &Tag,
+        lease: Duration,
+    ) -> Result<Option<Claimed>, StoreError> {
+        let reserved = self.write_once(Instant::now() + PATIENCE, "reserve a tag", |db| {
+            let names = [repository.host().to_string(), repository.to_string(), tag.to_string()];
+            let reserve = names.into_iter().fold(query(RESERVE_TAG), |query, name| query.bind(name));
+            let reserve = reserve.bind(millis(lease));
+            Box::pin(async move { leased(reserve.fetch_all(db).await?) })
+        });
+        Ok(reserved.await?.pop())
     }
 
     /// Sets right what the clock or a process that is gone has left behind; returns how many jobs.
@@ -174,18 +185,6 @@ impl Database {
         .await
     }
 
-    pub(crate) async fn finish(&self, claimed: &Claimed, end: End, entry: Option<Entry>) -> Result<bool, StoreError> {
-        let is_ours = self.write_once(Instant::now() + PATIENCE, "finish a job", |db| {
-            let (claimed, end, entry) = (claimed.clone(), end.clone(), entry.clone());
-            Box::pin(async move { finish(db, &claimed, end, entry).await })
-        });
-        let is_ours = is_ours.await?;
-        if is_ours {
-            self.tell();
-        }
-        Ok(is_ours)
-    }
-
     pub(crate) async fn next_due(&self, busy: &[Host]) -> Result<Option<Duration>, StoreError> {
         let busy = hosts(busy);
         self.read("look for the next job", |db| {
@@ -200,37 +199,8 @@ fn hosts(hosts: &[Host]) -> Vec<String> {
     hosts.iter().map(Host::to_string).collect()
 }
 
-async fn finish(
-    db: &mut PgConnection,
-    claimed: &Claimed,
-    end: End,
-    entry: Option<Entry>,
-) -> sqlx::Result<(bool, Option<String>)> {
-    let fence = query(IS_WOKEN_AGAIN).bind(claimed.id).bind(claimed.generation);
-    let Some(row) = fence.fetch_optional(&mut *db).await? else { return Ok((false, None)) };
-    let is_woken_again: bool = row.try_get("is_woken_again")?;
-    let transaction = Some(row.try_get("transaction")?);
-
-    if let Some(entry) = entry {
-        history::insert(db, history::Whose::of(claimed), entry).await?;
-    }
-    let (trouble, reason, after) = match end {
-        End::Done if !is_woken_again => {
-            query(DROP).bind(claimed.id).execute(db).await?;
-            return Ok((true, transaction));
-        }
-        End::Done => (None, None, None),
-        End::Retry { after, reason } => (Some(TroubleKind::Failing), Some(reason), Some(millis(after))),
-        End::Wait { after, reason } => (Some(TroubleKind::Waiting), Some(reason), Some(millis(after))),
-        End::Held { reason } => (Some(TroubleKind::Held), Some(reason), None),
-        End::Parked { reason } => (Some(TroubleKind::Parked), Some(reason), None),
-    };
-    query(RELEASE)
-        .bind(claimed.id)
-        .bind(trouble.map(TroubleKind::as_str))
-        .bind(reason.map(|reason| clean(&reason, LONGEST_REASON)))
-        .bind(after)
-        .execute(db)
-        .await?;
-    Ok((true, transaction))
+/// The jobs of rows, and the name of the transaction in them.
+fn leased(found: Vec<PgRow>) -> sqlx::Result<(Vec<Claimed>, Option<String>)> {
+    let transaction = found.first().map(|row| row.try_get("transaction")).transpose()?;
+    Ok((found.iter().map(rows::claimed).collect::<sqlx::Result<_>>()?, transaction))
 }

@@ -41,6 +41,7 @@ const PUT_IMAGES: &str = "INSERT INTO onetag.version_image (repository, tag, pla
          arch = excluded.arch, platform = excluded.platform, state = excluded.state";
 const DROP: &str = "DELETE FROM onetag.version WHERE repository = $1 AND tag = ANY($2)";
 const DROP_IMAGES: &str = "DELETE FROM onetag.version_image WHERE repository = $1 AND tag = ANY($2)";
+pub(super) const FOUND: &str = "SELECT body FROM onetag.version WHERE repository = $1 AND tag = $2";
 const FOUND_TAGS: &str = "SELECT tag FROM onetag.version WHERE repository = $1";
 
 /// Every listed tag of the repositories that meet a condition, with its rank: held and given up

@@ -36,10 +36,21 @@ pub(super) struct DatabaseFile {
     inode: u64,
 }
 
+/// What keeps others from the file; it is given back when this is dropped.
+#[derive(Debug)]
+pub(super) struct Lock(File);
+
+impl Drop for Lock {
+    /// Closing would not do: a process that is just being started has a copy of the handle.
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
+}
+
 impl DatabaseFile {
     /// Takes the file for this process, and makes it where there is none, for this user's eyes
-    /// only. It is given back when the lock is closed.
-    pub(super) async fn take(address: &str) -> Result<(DatabaseFile, File), StoreError> {
+    /// only.
+    pub(super) async fn take(address: &str) -> Result<(DatabaseFile, Lock), StoreError> {
         let path = path_of(address)?;
         tokio::task::spawn_blocking(move || take(path)).await.expect("taking a file does not panic")
     }
@@ -90,7 +101,7 @@ fn path_of(address: &str) -> Result<PathBuf, StoreError> {
     })
 }
 
-fn take(path: PathBuf) -> Result<(DatabaseFile, File), StoreError> {
+fn take(path: PathBuf) -> Result<(DatabaseFile, Lock), StoreError> {
     let path = one_name(&path).map_err(|error| unusable(&path, error))?;
     let folder = path.parent().unwrap_or(Path::new("/"));
     refuse_network(&path, folder)?;
@@ -101,6 +112,7 @@ fn take(path: PathBuf) -> Result<(DatabaseFile, File), StoreError> {
         Err(TryLockError::WouldBlock) => return Err(StoreError::InUse { path }),
         Err(TryLockError::Error(error)) => return Err(unusable(&lock_path, error)),
     }
+    let lock = Lock(lock);
     let made = open(&path)?;
     let found = made.metadata().map_err(|error| unusable(&path, error))?;
     // The names of both files, before anything is acknowledged.

@@ -4,8 +4,8 @@ use sqlx::SqliteConnection;
 
 use super::super::StoreError;
 use super::super::delivery::LONGEST_REASON;
-use super::super::inbox::{Claimed, Trigger};
-use super::super::journal::{Entry, Held, Hold, Recorded, StoredIndex};
+use super::super::ends::Line;
+use super::super::journal::{Held, Hold, Known, Recorded, StoredIndex};
 use super::super::rows;
 use super::Database;
 use crate::model::text::clean;
@@ -14,9 +14,7 @@ use crate::model::{Repository, Tag};
 const INSERT: &str = concat!(
     "INSERT INTO journal (repository, tag, act, old_digest, new_digest, cause, event_id, inputs, reasons, requests,
                           woken_at, recorded_at, media_type, index_bytes)
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, coalesce(?11, ",
-    now!(),
-    "), ",
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ",
     now!(),
     ", ?12, ?13)"
 );
@@ -69,66 +67,27 @@ const HELD: &str = "SELECT * FROM hold WHERE repository = ?1 AND tag = ?2";
 const HOLDS: &str = "SELECT * FROM hold ORDER BY since DESC, id DESC";
 const RELEASE: &str = "DELETE FROM hold WHERE repository = ?1 AND tag = ?2";
 
-/// Whose an entry is, and who asked when.
-pub(super) struct Whose {
-    repository: String,
-    tag: String,
-    cause: String,
-    event_id: Option<String>,
-    woken_at: Option<i64>,
-}
-
-impl Whose {
-    pub(super) fn of(claimed: &Claimed) -> Whose {
-        Whose {
-            repository: claimed.repository.to_string(),
-            tag: claimed.tag.to_string(),
-            cause: claimed.trigger.to_string(),
-            event_id: claimed.event_id.clone(),
-            woken_at: Some(claimed.woken_at_ms),
-        }
-    }
-}
-
-pub(super) async fn insert(db: &mut SqliteConnection, whose: Whose, entry: Entry) -> sqlx::Result<()> {
-    let (media_type, bytes) = entry.index.map(|index| (index.media_type, index.bytes)).unzip();
+pub(super) async fn insert(db: &mut SqliteConnection, line: Line) -> sqlx::Result<()> {
     sqlx::query(INSERT)
-        .bind(whose.repository)
-        .bind(whose.tag)
-        .bind(entry.act.code())
-        .bind(entry.old_digest.map(|digest| digest.to_string()))
-        .bind(entry.new_digest.map(|digest| digest.to_string()))
-        .bind(whose.cause)
-        .bind(whose.event_id)
-        .bind(entry.inputs.to_string())
-        .bind(entry.reasons.to_string())
-        .bind(i64::try_from(entry.requests).unwrap_or(i64::MAX))
-        .bind(whose.woken_at)
-        .bind(media_type)
-        .bind(bytes)
+        .bind(line.repository)
+        .bind(line.tag)
+        .bind(line.act)
+        .bind(line.old_digest)
+        .bind(line.new_digest)
+        .bind(line.cause)
+        .bind(line.event_id)
+        .bind(line.inputs)
+        .bind(line.reasons)
+        .bind(line.requests)
+        .bind(line.woken_at)
+        .bind(line.media_type)
+        .bind(line.index_bytes)
         .execute(db)
         .await?;
     Ok(())
 }
 
 impl Database {
-    pub(crate) async fn record(
-        &self,
-        repository: &Repository,
-        tag: &Tag,
-        trigger: Trigger,
-        entry: Entry,
-    ) -> Result<(), StoreError> {
-        let whose = Whose {
-            repository: repository.to_string(),
-            tag: tag.to_string(),
-            cause: trigger.to_string(),
-            event_id: None,
-            woken_at: None,
-        };
-        self.write("write down what was done", move |db| Box::pin(insert(db, whose, entry))).await
-    }
-
     pub(crate) async fn history(
         &self,
         repository: Option<&Repository>,
@@ -150,16 +109,22 @@ impl Database {
         found.iter().map(rows::recorded).collect::<sqlx::Result<_>>().map_err(self.failed(request))
     }
 
-    pub(crate) async fn last_published(
-        &self,
-        repository: &Repository,
-        tag: &Tag,
-    ) -> Result<Option<Recorded>, StoreError> {
+    async fn last_published(&self, repository: &Repository, tag: &Tag) -> Result<Option<Recorded>, StoreError> {
         let request = "look up the last publication";
         let mut db = self.reader(request).await?;
         let query = sqlx::query(LAST_PUBLISHED).bind(repository.to_string()).bind(tag.as_str());
         let found = query.fetch_optional(&mut *db).await.map_err(self.failed(request))?;
         found.as_ref().map(rows::recorded).transpose().map_err(self.failed(request))
+    }
+
+    pub(crate) async fn known(&self, repository: &Repository, tag: &Tag) -> Result<Known, StoreError> {
+        Ok(Known {
+            job: self.job(repository, tag).await?,
+            newest: self.history(Some(repository), Some(tag), 1, None).await?.pop(),
+            published: self.last_published(repository, tag).await?,
+            held: self.held(repository, tag).await?,
+            found: self.version(repository, tag).await?.and_then(|listed| listed.found).map(|found| found.version),
+        })
     }
 
     pub(crate) async fn index(&self, id: i64) -> Result<Option<StoredIndex>, StoreError> {

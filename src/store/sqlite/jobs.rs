@@ -48,18 +48,7 @@ impl Database {
         let mut db = self.reader(request).await?;
         let row = sqlx::query(COUNTS).bind(self.leases.ids()).fetch_one(&mut *db).await;
         let row = row.map_err(self.failed(request))?;
-        let counts = || -> sqlx::Result<Counts> {
-            Ok(Counts {
-                waiting: rows::count(&row, "waiting")?,
-                running: rows::count(&row, "running")?,
-                failing: rows::count(&row, "failing")?,
-                held: rows::count(&row, "held")?,
-                parked: rows::count(&row, "parked")?,
-                quarantined: rows::count(&row, "quarantined")?,
-                oldest_waiting: rows::duration(&row, "oldest_waiting")?,
-            })
-        };
-        counts().map_err(self.failed(request))
+        rows::counts(&row).map_err(self.failed(request))
     }
 
     pub(crate) async fn jobs(&self, list: List, most: u32) -> Result<Vec<JobView>, StoreError> {

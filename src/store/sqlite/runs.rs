@@ -3,16 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use sqlx::{Row, SqliteConnection};
 
 use super::super::StoreError;
-use super::super::delivery::{LONGEST_REASON, millis};
-use super::super::inbox::{Claimed, End, TroubleKind};
+use super::super::ends::{Fate, Line};
+use super::super::inbox::Claimed;
 use super::super::journal::Entry;
 use super::super::rows;
 use super::{Database, history};
-use crate::model::Host;
-use crate::model::text::clean;
+use crate::model::{Host, Repository, Tag};
 
 /// Times set more than 5 s in the future were set before the clock stepped back.
 macro_rules! is_of_another_time {
@@ -42,12 +42,32 @@ const CLAIM: &str = concat!(
          claimed_wakes = wakes,
          claimed_hints = json_patch(claimed_hints, hints),
          hints = '{}'
-     WHERE id = (SELECT id FROM job WHERE ",
+     WHERE id IN (SELECT id FROM job WHERE ",
     is_free!(),
     " AND due_at <= ",
     now!(),
-    " ORDER BY due_at LIMIT 1)
+    " ORDER BY due_at LIMIT ?3)
      RETURNING *, ",
+    now!(),
+    " AS claimed_at"
+);
+
+/// A row that waits for nothing, where there is none. In the row of a job nothing changes but the fence.
+const RESERVE_TAG: &str = concat!(
+    "INSERT INTO job (host, repository, tag, set_at, last_woken_at, quiet_ms, longest_ms, wakes, cause, hints, generation)
+     VALUES (?1, ?2, ?3, ",
+    now!(),
+    ", ",
+    now!(),
+    ", 0, 0, 0, 'request', '{}', 1)
+     ON CONFLICT (repository, tag) DO UPDATE SET generation = job.generation + 1
+         WHERE id NOT IN (SELECT value FROM json_each(?4))
+     RETURNING id, repository, tag, generation, starts, attempts, 'request' AS cause, NULL AS event_id,
+         '{}' AS claimed_hints, ",
+    now!(),
+    " AS woken_at, ",
+    now!(),
+    " AS last_woken_at, ",
     now!(),
     " AS claimed_at"
 );
@@ -67,6 +87,12 @@ const IS_WOKEN_AGAIN: &str =
     "SELECT wakes > claimed_wakes AS is_woken_again FROM job WHERE id = ?1 AND generation = ?2";
 
 const DROP: &str = "DELETE FROM job WHERE id = ?1";
+
+/// Whoever has nothing left to wait for, and nothing to be listed for, goes.
+const GIVE_BACK: [&str; 2] = [
+    "UPDATE job SET generation = generation + 1 WHERE id = ?1",
+    "DELETE FROM job WHERE id = ?1 AND due_at IS NULL AND trouble IS NULL",
+];
 
 /// What wake-ups during the run have set stays as they set it.
 const RELEASE: &str = concat!(
@@ -92,37 +118,60 @@ const RELEASE: &str = concat!(
 );
 
 impl Database {
-    pub(crate) async fn claim(&self, lease: Duration, busy: &[Host]) -> Result<Option<Claimed>, StoreError> {
-        let (leases, granted) = (Arc::clone(&self.leases), Arc::clone(&self.leases));
-        let busy = hosts(busy);
-        self.write_then(
-            "claim a job",
-            move |db| {
-                Box::pin(async move {
-                    sqlx::query(FOLLOW_CLOCK).execute(&mut *db).await?;
-                    let row = sqlx::query(CLAIM).bind(leases.ids()).bind(busy).fetch_optional(db).await?;
-                    row.as_ref().map(rows::claimed).transpose()
-                })
-            },
-            move |claimed: &Option<Claimed>| {
-                if let Some(claimed) = claimed {
-                    granted.grant(claimed.id, claimed.generation, lease);
-                }
-            },
-        )
+    pub(crate) async fn claim(&self, lease: Duration, busy: &[Host], most: usize) -> Result<Vec<Claimed>, StoreError> {
+        let (leases, busy) = (Arc::clone(&self.leases), hosts(busy));
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        self.leased("claim jobs", lease, move |db| {
+            Box::pin(async move {
+                sqlx::query(FOLLOW_CLOCK).execute(&mut *db).await?;
+                let claim = sqlx::query(CLAIM).bind(leases.ids()).bind(busy).bind(most);
+                claim.fetch_all(db).await?.iter().map(rows::claimed).collect()
+            })
+        })
         .await
+    }
+
+    pub(crate) async fn reserve_tag(
+        &self,
+        repository: &Repository,
+        tag: &Tag,
+        lease: Duration,
+    ) -> Result<Option<Claimed>, StoreError> {
+        let leases = Arc::clone(&self.leases);
+        let (host, repository, tag) = (repository.host().to_string(), repository.to_string(), tag.to_string());
+        let reserved = self.leased("reserve a tag", lease, move |db| {
+            Box::pin(async move {
+                let reserve = sqlx::query(RESERVE_TAG).bind(host).bind(repository).bind(tag).bind(leases.ids());
+                reserve.fetch_optional(db).await?.iter().map(rows::claimed).collect()
+            })
+        });
+        Ok(reserved.await?.pop())
+    }
+
+    /// Leases what `claim` finds, once that is stored.
+    async fn leased(
+        &self,
+        request: &'static str,
+        lease: Duration,
+        claim: impl for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, sqlx::Result<Vec<Claimed>>> + Send + 'static,
+    ) -> Result<Vec<Claimed>, StoreError> {
+        let leases = Arc::clone(&self.leases);
+        let grant = move |claimed: &Vec<Claimed>| {
+            claimed.iter().for_each(|job| leases.grant(job.id, job.generation, lease));
+        };
+        self.write_then(request, claim, grant).await
     }
 
     pub(crate) fn extend(&self, claimed: &Claimed, lease: Duration) -> bool {
         self.leases.extend(claimed.id, claimed.generation, lease)
     }
 
-    pub(crate) async fn finish(&self, claimed: &Claimed, end: End, entry: Option<Entry>) -> Result<bool, StoreError> {
+    pub(crate) async fn finish(&self, claimed: &Claimed, fate: Fate, entry: Option<Entry>) -> Result<bool, StoreError> {
         let (leases, changed, finished) = (Arc::clone(&self.leases), self.changed.clone(), claimed.clone());
         let claimed = claimed.clone();
         self.write_then(
             "finish a job",
-            move |db| Box::pin(async move { finish(db, &claimed, end, entry).await }),
+            move |db| Box::pin(async move { finish(db, &claimed, fate, entry).await }),
             move |is_ours| {
                 leases.end(finished.id, finished.generation);
                 if *is_ours {
@@ -149,31 +198,28 @@ fn hosts(hosts: &[Host]) -> String {
     serde_json::to_string(&names).expect("names are JSON")
 }
 
-async fn finish(db: &mut SqliteConnection, claimed: &Claimed, end: End, entry: Option<Entry>) -> sqlx::Result<bool> {
+async fn finish(db: &mut SqliteConnection, claimed: &Claimed, fate: Fate, entry: Option<Entry>) -> sqlx::Result<bool> {
     let fence = sqlx::query(IS_WOKEN_AGAIN).bind(claimed.id).bind(claimed.generation);
     let Some(row) = fence.fetch_optional(&mut *db).await? else { return Ok(false) };
     let is_woken_again: bool = row.try_get("is_woken_again")?;
 
     if let Some(entry) = entry {
-        history::insert(db, history::Whose::of(claimed), entry).await?;
+        history::insert(db, Line::of(claimed, entry)).await?;
     }
-    let (trouble, reason, after) = match end {
-        End::Done if !is_woken_again => {
+    let (trouble, reason, after_ms) = match fate {
+        Fate::Over if !is_woken_again => {
             sqlx::query(DROP).bind(claimed.id).execute(db).await?;
             return Ok(true);
         }
-        End::Done => (None, None, None),
-        End::Retry { after, reason } => (Some(TroubleKind::Failing), Some(reason), Some(millis(after))),
-        End::Wait { after, reason } => (Some(TroubleKind::Waiting), Some(reason), Some(millis(after))),
-        End::Held { reason } => (Some(TroubleKind::Held), Some(reason), None),
-        End::Parked { reason } => (Some(TroubleKind::Parked), Some(reason), None),
+        Fate::Untouched => {
+            for statement in GIVE_BACK {
+                sqlx::query(statement).bind(claimed.id).execute(&mut *db).await?;
+            }
+            return Ok(true);
+        }
+        Fate::Over => (None, None, None),
+        Fate::Stays { trouble, reason, after_ms } => (Some(trouble), Some(reason), after_ms),
     };
-    sqlx::query(RELEASE)
-        .bind(claimed.id)
-        .bind(trouble.map(TroubleKind::as_str))
-        .bind(reason.map(|reason| clean(&reason, LONGEST_REASON)))
-        .bind(after)
-        .execute(db)
-        .await?;
+    sqlx::query(RELEASE).bind(claimed.id).bind(trouble).bind(reason).bind(after_ms).execute(db).await?;
     Ok(true)
 }

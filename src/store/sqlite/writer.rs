@@ -3,7 +3,6 @@
 //! Deliveries that arrive while a commit is under way are stored together by the next, so the more
 //! there are, the fewer commits each needs; one that comes alone waits for nobody.
 
-use std::fs::File;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -12,7 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::super::StoreError;
 use super::super::delivery::{BATCH, Delivery, What};
-use super::file::DatabaseFile;
+use super::file::{DatabaseFile, Lock};
 use super::{open, wakes};
 
 /// What the task is asked to do.
@@ -38,7 +37,7 @@ pub(super) struct Desk {
 pub(super) async fn run(
     connection: SqliteConnection,
     file: Arc<DatabaseFile>,
-    lock: File,
+    lock: Lock,
     changed: watch::Sender<()>,
     mut orders: mpsc::Receiver<Order>,
 ) {

@@ -110,7 +110,7 @@ pub(super) async fn run(store: &Store, of: &Repository, tag: &str, trigger: Trig
     let (quiet, longest) = (Duration::ZERO, Duration::ZERO);
     let wake = Wake { repository: of.clone(), tag, trigger, quiet, longest, hint: None, event_id: None };
     store.accept(vec![wake]).await.expect("it is stored");
-    let claimed = store.claim(Duration::from_secs(60), &[]).await.expect("it is claimed").expect("a job");
+    let claimed = store.claim(Duration::from_secs(60), &[], 1).await.expect("it is claimed").pop().expect("a job");
     assert!(store.finish(&claimed, end, entry).await.expect("it ends"));
 }
 

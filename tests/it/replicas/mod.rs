@@ -121,6 +121,14 @@ impl Replica {
         answer.is_ok_and(|answer| answer.status().as_u16() == 202)
     }
 
+    /// Has an operator's wish seen to, however long that takes; returns the answer's status.
+    pub(super) async fn operate(&self, what: &str, repository: &str, tag: &str) -> u16 {
+        let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().expect("an HTTP client");
+        let request = client.post(format!("http://{}/api/v1/{what}", self.admin)).bearer_auth("admin-canary-3b");
+        let body = serde_json::json!({ "repository": repository, "tag": tag }).to_string();
+        request.body(body).send().await.expect("the replica answers").status().as_u16()
+    }
+
     /// What the admin listener has at this path.
     pub(super) async fn get(&self, path: &str) -> Option<String> {
         let answer = self.client.get(format!("http://{}{path}", self.admin)).send().await.ok()?;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Replica, registry, sender};
-use crate::support::{FakeRegistry, Kind, Play, Postgres, When, eventually};
+use crate::support::{FakeRegistry, Kind, Play, Postgres, TagList, When, eventually};
 
 const RULE: &str = "require = [\"amd64\", \"arm64\"]\nquiet = \"0s\"\npoll = \"1h\"";
 
@@ -30,12 +30,11 @@ async fn a_replica_that_wakes_after_its_lease_writes_nothing() {
         (0..2).map(|number| Replica::new(number, &database, &registry, "lease = \"2s\"", RULE)).collect();
     replicas[0].start().await;
     let old = push(&registry, "v1");
-    // Whatever it asks about this tag is answered late, so that it is in the middle of looking.
-    registry
-        .on(When::kind(Kind::GetManifest).tag("v1").authorized().times(1), Play::Delay(Duration::from_millis(1500)));
+    // The last that it asks before it writes is answered late: nothing but the write is left to do.
+    registry.on(When::kind(Kind::Blob).authorized().times(2), Play::Delay(Duration::from_millis(1500)));
     assert!(replicas[0].tell("acme/app", "amd64-v1", &old[0]).await);
     eventually("it looks", async || {
-        registry.requests_of(Kind::GetManifest).iter().any(|get| get.reference.as_deref() == Some("v1")).then_some(())
+        (registry.requests_of(Kind::Blob).iter().filter(|it| sender(it).is_some()).count() == 2).then_some(())
     })
     .await;
     replicas[0].signal("STOP").await;
@@ -58,12 +57,14 @@ async fn a_replica_that_wakes_after_its_lease_writes_nothing() {
 #[tokio::test]
 async fn one_replica_scans_for_all_and_all_work() {
     let registry = registry().delay(Duration::from_millis(20)).start().await;
+    // A name without wildcards is scanned from the start.
+    let rule = RULE.replace("1h", "2s");
+    let rule = format!("{rule}\n[[repository]]\nregistry = \"{}\"\nname = \"acme/app\"\n{rule}", registry.host());
+    let replicas = replicas(&registry, "", &rule).await;
+    // Everybody is there when there is something to do.
     for n in 0..60 {
         push(&registry, &format!("v{n}"));
     }
-    // A name without wildcards is scanned from the start.
-    let rule = format!("{RULE}\n[[repository]]\nregistry = \"{}\"\nname = \"acme/app\"\n{RULE}", registry.host());
-    let replicas = replicas(&registry, "", &rule).await;
     eventually("every tag is published", async || {
         (0..60).all(|n| registry.platforms(&format!("acme/app:v{n}")).len() == 2).then_some(())
     })
@@ -80,6 +81,67 @@ async fn one_replica_scans_for_all_and_all_work() {
     writers.sort();
     writers.dedup();
     assert_eq!(writers, [0, 1, 2], "everybody takes a share");
+}
+
+/// There is nothing to publish, so whoever lists tags scans or audits.
+#[tokio::test]
+async fn one_replica_lists_repositories_scans_and_audits_for_all() {
+    let registry = registry().catalog(TagList::default()).delay(Duration::from_millis(20)).start().await;
+    registry.push_image("acme/app:latest", "linux/amd64");
+    let started = std::time::Instant::now();
+    let replicas = replicas(&registry, "", "quiet = \"0s\"\npoll = \"1h\"\naudit = \"2s\"").await;
+    for replica in &replicas {
+        eventually("everybody knows what is listed, and that it was scanned", async || {
+            let host = registry.host();
+            let listed = replica.metric(&format!("onetag_catalog_listed{{registry=\"{host}\"}}")).await?;
+            let age = format!("onetag_scan_staleness_seconds{{repository=\"{host}/acme/app\"}}");
+            (listed == 1.0).then_some(replica.metric(&age).await?)
+        })
+        .await;
+    }
+    let asked = |kind: Kind| registry.requests_of(kind).iter().filter(|it| sender(it).is_some()).count();
+    assert_eq!(asked(Kind::Catalog), 1);
+    // Three would make nine of them in less than half of that time.
+    let listings =
+        eventually("it is audited again and again", async || Some(asked(Kind::Tags)).filter(|n| *n >= 9)).await;
+    let (audits, turns) = (listings as f64 - 1.0, started.elapsed().as_secs_f64() / (0.8 * 2.0));
+    assert!(audits <= turns + 1.0, "{audits} audits in {turns} times of 1.6 s");
+}
+
+/// A roll-back that takes long, and an image that ends it before it is over.
+#[tokio::test]
+async fn a_run_waits_for_a_roll_back_at_another_replica() {
+    let registry = registry().start().await;
+    let replicas = replicas(&registry, "", RULE).await;
+    for _ in 0..2 {
+        let images = push(&registry, "v1");
+        assert!(replicas[1].tell("acme/app", "arm64-v1", &images[1]).await);
+        eventually("it is published", async || (registry.children("acme/app:v1") == images).then_some(())).await;
+        eventually("nothing waits", async || {
+            replicas[1].json("/api/v1/jobs").await?["active"].as_array()?.is_empty().then_some(())
+        })
+        .await;
+    }
+    registry.forget_requests();
+    registry.on(When::kind(Kind::PutManifest).authorized().once(), Play::Late(Duration::from_millis(1500)));
+    let target = registry.repository("acme/app");
+    let roll_back = replicas[0].operate("rollback", &target, "v1");
+    let push_meanwhile = async {
+        eventually("the roll-back is under way", async || {
+            registry.requests_of(Kind::PutManifest).iter().any(|put| sender(put).is_some()).then_some(())
+        })
+        .await;
+        let newest = push(&registry, "v1");
+        assert!(replicas[1].tell("acme/app", "arm64-v1", &newest[1]).await);
+        newest
+    };
+    let (status, newest) = tokio::join!(roll_back, push_meanwhile);
+    assert_eq!(status, 200);
+    eventually("the newest counts", async || (registry.children("acme/app:v1") == newest).then_some(())).await;
+    let puts: Vec<_> =
+        registry.requests_of(Kind::PutManifest).into_iter().filter(|put| sender(put).is_some()).collect();
+    assert_eq!(sender(&puts[0]), Some(0), "the roll-back");
+    assert!(puts[0].answered < Some(puts[1].arrived), "two wrote at one time");
 }
 
 #[tokio::test]

@@ -60,14 +60,29 @@ pub(crate) async fn the_job_that_was_due_first_is_claimed_first(store: Store) {
     assert_eq!((order.len(), order[2].as_str()), (3, "last"));
 }
 
+pub(crate) async fn several_jobs_are_claimed_at_once_and_no_more_than_asked_for(store: Store) {
+    store.accept((0..5).map(|n| wake(&format!("v{n}"))).collect()).await.unwrap();
+    let elsewhere = Wake { repository: repository("ghcr.io/acme/app"), ..wake("v9") };
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    store.accept(vec![elsewhere]).await.unwrap();
+    let first = store.claim(HOUR, &[], 3).await.unwrap();
+    assert_eq!(first.len(), 3);
+    assert!(first.iter().all(|job| job.repository == ubuntu()), "the oldest come first: {first:?}");
+    let rest = store.claim(HOUR, &[], 100).await.unwrap();
+    let mut tags: Vec<String> = first.iter().chain(&rest).map(|job| job.tag.to_string()).collect();
+    tags.sort();
+    assert_eq!(tags, ["v0", "v1", "v2", "v3", "v4", "v9"], "each is claimed once, whatever its registry");
+    assert!(store.claim(HOUR, &[], 100).await.unwrap().is_empty());
+}
+
 pub(crate) async fn a_busy_registry_does_not_keep_the_others_waiting(store: Store) {
     let elsewhere = Wake { repository: repository("ghcr.io/acme/app"), ..wake("v1") };
     store.accept(vec![wake("xenial")]).await.unwrap();
     store.accept(vec![elsewhere.clone()]).await.unwrap();
     let busy = [ubuntu().host().clone()];
-    let job = store.claim(HOUR, &busy).await.unwrap().expect("a job at the other registry");
+    let job = store.claim(HOUR, &busy, 1).await.unwrap().pop().expect("a job at the other registry");
     assert_eq!(job.repository, elsewhere.repository);
-    assert!(store.claim(HOUR, &busy).await.unwrap().is_none());
+    assert!(store.claim(HOUR, &busy, 1).await.unwrap().is_empty());
     let next = store.next_due(&busy).await.unwrap().expect("the lease may end");
     assert!(next > HOUR / 2, "a job that may not run is not due: {next:?}");
     assert_eq!(claim_one(&store).await.tag, tag("xenial"));
@@ -81,7 +96,7 @@ pub(crate) async fn nothing_is_due_where_nothing_waits(store: Store) {
 }
 
 pub(crate) async fn a_lost_lease_can_write_nothing(store: Store) {
-    store.accept(vec![wake("xenial")]).await.unwrap();
+    deliver_at_last(&store, vec![wake("xenial")]).await;
     let stale = claim_one(&store).await;
     assert!(store.extend(&stale, Duration::ZERO).await.unwrap(), "the lease is there, and ends now");
     assert!(!store.extend(&stale, HOUR).await.unwrap(), "a lease that ended cannot be extended");
@@ -105,6 +120,88 @@ pub(crate) async fn a_run_ends_once(store: Store) {
         assert!(!store.extend(&job, HOUR).await.unwrap());
     }
     assert_eq!(store.counts().await.unwrap().parked, 0);
+}
+
+pub(crate) async fn runs_that_end_together_end_each_in_its_own_way(store: Store) {
+    store.accept((0..6).map(|n| wake(&format!("v{n}"))).collect()).await.unwrap();
+    let mut jobs = store.claim(HOUR, &[], 6).await.unwrap();
+    jobs.sort_by(|a, b| a.tag.cmp(&b.tag));
+    store.accept(vec![wake("v1")]).await.unwrap();
+    let reason = || "because".to_owned();
+    let ends = [
+        End::Done,
+        End::Done,
+        End::Retry { after: HOUR, reason: reason() },
+        End::Wait { after: HOUR, reason: reason() },
+        End::Held { reason: reason() },
+        End::Parked { reason: reason() },
+    ];
+    let finish = |(job, end): (usize, End)| {
+        let (store, job) = (store.clone(), jobs[job].clone());
+        let entry = super::entry(onetag::store::Act::Pushed, job.tag.as_str());
+        async move { store.finish(&job, end, Some(entry)).await.unwrap() }
+    };
+    // Each once more, by somebody who does not know that it is over.
+    let twice = ends.iter().cloned().enumerate().chain(ends.iter().cloned().enumerate());
+    let mut done = futures_util::future::join_all(twice.map(finish)).await;
+    done.sort();
+    assert_eq!(done, [vec![false; 6], vec![true; 6]].concat());
+
+    let counts = store.counts().await.unwrap();
+    assert_eq!((counts.waiting, counts.failing, counts.held, counts.parked), (3, 1, 1, 1));
+    assert_eq!(claim_one(&store).await.tag, tag("v1"), "it was woken meanwhile");
+    assert!(claim(&store).await.is_none());
+    let told = store.history(None, None, 10, None).await.unwrap();
+    for entry in &told {
+        assert_eq!(entry.new_digest, Some(digest(entry.tag.as_str())), "each has its own entry");
+    }
+    assert_eq!(told.len(), 6);
+}
+
+pub(crate) async fn a_reserved_tag_is_nobody_elses_and_its_job_goes_on_as_it_was(store: Store) {
+    store.accept(vec![hinted("xenial", "amd64-xenial", "one")]).await.unwrap();
+    let run = claim_one(&store).await;
+    assert!(store.reserve_tag(&ubuntu(), &tag("xenial"), HOUR).await.unwrap().is_none(), "a run is under way");
+    store.finish(&run, End::Retry { after: Duration::ZERO, reason: "503".into() }, None).await.unwrap();
+
+    let reserved = store.reserve_tag(&ubuntu(), &tag("xenial"), HOUR).await.unwrap().expect("nobody has it");
+    assert!(claim(&store).await.is_none(), "no run begins");
+    assert!(store.reserve_tag(&ubuntu(), &tag("xenial"), HOUR).await.unwrap().is_none(), "nor anything else");
+    assert!(!store.extend(&run, HOUR).await.unwrap());
+    assert!(store.extend(&reserved, HOUR).await.unwrap());
+    store.accept(vec![hinted("xenial", "arm64-xenial", "two")]).await.unwrap();
+    assert!(store.give_back(&reserved, None).await.unwrap());
+    assert!(!store.give_back(&reserved, None).await.unwrap(), "it is over");
+
+    let again = claim_one(&store).await;
+    assert_eq!((again.starts, again.attempts, again.hints.len()), (1, 1, 2), "it was no run");
+    assert_eq!((again.woken_at_ms, again.trigger), (run.woken_at_ms, run.trigger));
+}
+
+pub(crate) async fn a_tag_without_a_job_can_be_reserved_and_leaves_none(store: Store) {
+    let reserved = store.reserve_tag(&ubuntu(), &tag("xenial"), HOUR).await.unwrap().expect("nobody has it");
+    assert_eq!(store.counts().await.unwrap().waiting, 0);
+    let entry = super::entry(onetag::store::Act::RolledBack, "before");
+    assert!(store.give_back(&reserved, Some(entry)).await.unwrap());
+    assert_eq!(store.job(&ubuntu(), &tag("xenial")).await.unwrap(), None);
+    assert_eq!(store.history(None, None, 10, None).await.unwrap()[0].trigger, Trigger::Request);
+    assert_eq!(store.next_due(&[]).await.unwrap(), None);
+
+    let lost = store.reserve_tag(&ubuntu(), &tag("xenial"), Duration::ZERO).await.unwrap().expect("nobody has it");
+    claim(&store).await.ok_or(()).expect_err("there is no job");
+    let reserved = eventually_reserved(&store).await;
+    assert!(!store.give_back(&lost, None).await.unwrap(), "its lease was lost");
+    store.accept(vec![wake("xenial")]).await.unwrap();
+    assert!(claim(&store).await.is_none());
+    assert!(store.give_back(&reserved, None).await.unwrap());
+    assert_eq!(claim_one(&store).await.starts, 1);
+}
+
+async fn eventually_reserved(store: &Store) -> onetag::store::Claimed {
+    crate::support::eventually("the lost lease is over", async || {
+        store.reserve_tag(&ubuntu(), &tag("xenial"), HOUR).await.unwrap()
+    })
+    .await
 }
 
 pub(crate) async fn a_finished_tag_that_comes_back_is_not_the_old_job(store: Store) {
@@ -268,6 +365,6 @@ pub(crate) async fn a_closed_store_says_so(store: Store) {
     store.close().await;
     store.close().await;
     assert!(matches!(store.accept(vec![wake("xenial")]).await, Err(StoreError::Closed)));
-    assert!(matches!(store.claim(HOUR, &[]).await, Err(StoreError::Closed)));
+    assert!(matches!(store.claim(HOUR, &[], 1).await, Err(StoreError::Closed)));
     assert!(matches!(store.counts().await, Err(StoreError::Closed)));
 }

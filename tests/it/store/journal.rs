@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use onetag::model::Repository;
-use onetag::store::{Act, End, Entry, Hold, Store, Trigger};
+use onetag::store::{Act, End, Entry, Hold, Known, Store, Trigger};
 
-use super::{claim, claim_one, digest, entry, repository, tag, ubuntu, wake};
+use super::{claim, claim_one, deliver_at_last, digest, entry, record, repository, tag, ubuntu, wake};
 
 /// Runs a job of this tag that ends with this entry.
 async fn run(store: &Store, text: &str, entry: Entry) {
-    store.accept(vec![wake(text)]).await.unwrap();
+    deliver_at_last(store, vec![wake(text)]).await;
     let job = claim_one(store).await;
     assert!(store.finish(&job, End::Done, Some(entry)).await.unwrap());
 }
@@ -50,7 +50,7 @@ pub(crate) async fn history_is_that_of_a_repository_or_of_a_tag_too(store: Store
     run(&store, "xenial", entry(Act::Pushed, "x")).await;
     run(&store, "bionic", entry(Act::Pushed, "b")).await;
     let other = repository("ghcr.io/acme/app");
-    store.record(&other, &tag("xenial"), Trigger::Request, entry(Act::RolledBack, "o")).await.unwrap();
+    record(&store, &other, "xenial", entry(Act::RolledBack, "o")).await;
 
     let count = async |of: Option<Repository>, text: Option<&str>| {
         let text = text.map(tag);
@@ -64,14 +64,18 @@ pub(crate) async fn history_is_that_of_a_repository_or_of_a_tag_too(store: Store
 }
 
 pub(crate) async fn the_last_publication_is_found_under_later_failures(store: Store) {
-    assert_eq!(store.last_published(&ubuntu(), &tag("xenial")).await.unwrap(), None);
+    assert_eq!(store.known(&ubuntu(), &tag("xenial")).await.unwrap(), Known::default());
     run(&store, "xenial", entry(Act::Pushed, "one")).await;
     run(&store, "xenial", entry(Act::RolledBack, "two")).await;
     run(&store, "xenial", without_index(Act::Held)).await;
     run(&store, "xenial", without_index(Act::Failed)).await;
     run(&store, "bionic", entry(Act::Pushed, "three")).await;
-    let last = store.last_published(&ubuntu(), &tag("xenial")).await.unwrap().unwrap();
+    store.accept(vec![wake("xenial")]).await.unwrap();
+    let known = store.known(&ubuntu(), &tag("xenial")).await.unwrap();
+    let last = known.published.expect("it was published");
     assert_eq!((last.act, last.new_digest), (Act::RolledBack, Some(digest("two"))));
+    assert_eq!(known.newest.expect("something was done").act, Act::Failed);
+    assert!(known.job.is_some_and(|job| !job.is_running) && known.held.is_none());
 }
 
 pub(crate) async fn forgetting_keeps_the_newest_publication_of_each_tag(store: Store) {
@@ -97,7 +101,7 @@ pub(crate) async fn forgetting_keeps_the_newest_publication_of_each_tag(store: S
 
 pub(crate) async fn more_entries_than_one_statement_forgets_are_forgotten(store: Store) {
     for _ in 0..600 {
-        store.record(&ubuntu(), &tag("xenial"), Trigger::Scan, without_index(Act::Failed)).await.unwrap();
+        record(&store, &ubuntu(), "xenial", without_index(Act::Failed)).await;
     }
     tokio::time::sleep(Duration::from_millis(5)).await;
     assert_eq!(store.forget_before(0).await.unwrap(), 600);

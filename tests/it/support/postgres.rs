@@ -67,6 +67,44 @@ impl Postgres {
                 run(Command::new("chown").arg(user).arg(&path));
             }
         }
+        Postgres::run_in(folder, port, user)
+    }
+
+    /// A copy of it that follows it, and that it waits for with every commit.
+    pub async fn standby(&self) -> Postgres {
+        let folder = TempDir::with_prefix("onetag-postgres-").expect("a folder").keep();
+        if let Some(user) = &self.user {
+            run(Command::new("chown").arg(user).arg(&folder));
+        }
+        let data = folder.join("data");
+        let mut copy = command(self.user(), "pg_basebackup");
+        let copy = copy.args(["-h", "127.0.0.1", "-U", "postgres", "-R", "--no-sync", "--checkpoint=fast", "-p"]);
+        run(copy.arg(self.port.to_string()).arg("-D").arg(&data));
+        let port = free_address().rsplit_once(':').and_then(|(_, port)| port.parse().ok()).expect("a port");
+        let lines = format!("port = {port}\nunix_socket_directories = '{}'\n", folder.display());
+        append(&data.join("postgresql.conf"), &lines);
+        let standby = Postgres::run_in(folder, port, self.user.clone());
+        let mut db = connect(&self.address("postgres")).await;
+        execute(&mut db, "ALTER SYSTEM SET synchronous_standby_names = '*'").await;
+        execute(&mut db, "ALTER SYSTEM SET synchronous_commit = 'remote_apply'").await;
+        execute(&mut db, "SELECT pg_reload_conf()").await;
+        super::eventually("it is waited for", async || {
+            let asked = sqlx::query_scalar("SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'");
+            let count: i64 = asked.fetch_one(&mut connect(&self.address("postgres")).await).await.ok()?;
+            (count == 1).then_some(())
+        })
+        .await;
+        standby
+    }
+
+    /// Makes a standby a server of its own.
+    pub fn promote(&self) {
+        run(self.control().args(["-w", "-t", "60", "promote"]));
+    }
+
+    /// Starts what is in a folder, and sees to it that it ends with this process.
+    fn run_in(folder: PathBuf, port: u16, user: Option<String>) -> Postgres {
+        let data = folder.join("data");
         let pg_ctl = program("pg_ctl");
         let script = format!(
             "trap '' HUP INT TERM; cat >/dev/null; {} -D '{}' -m immediate stop; rm -rf '{}'",

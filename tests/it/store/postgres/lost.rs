@@ -1,6 +1,6 @@
 //! A connection that is lost at the commit: neither lost nor done twice.
 
-use onetag::store::{Act, End, List, Store, Trigger};
+use onetag::store::{Act, End, List, Store};
 
 use super::super::{HOUR, claim_one, entry, tag, ubuntu, wake};
 use crate::support::{Cut, Moment, Postgres};
@@ -37,10 +37,10 @@ async fn a_job_is_claimed_once_and_is_the_claimants() {
     for moment in MOMENTS {
         other.accept(vec![wake("xenial")]).await.unwrap();
         cut.arm(moment, 1);
-        let job = store.claim(HOUR, &[]).await.unwrap().expect("a job is due");
+        let job = store.claim(HOUR, &[], 1).await.unwrap().pop().expect("a job is due");
         assert!(cut.is_done());
         assert_eq!(job.starts, 1, "{moment:?}: what was not committed was no start");
-        assert!(other.claim(HOUR, &[]).await.unwrap().is_none());
+        assert!(other.claim(HOUR, &[], 1).await.unwrap().is_empty());
         assert!(store.finish(&job, End::Done, None).await.unwrap());
     }
 }
@@ -67,8 +67,9 @@ async fn a_run_ends_once_and_with_one_entry() {
 async fn what_a_person_did_is_written_down_once() {
     let (store, other, cut) = behind_a_cut().await;
     for (number, moment) in MOMENTS.into_iter().enumerate() {
+        let reserved = store.reserve_tag(&ubuntu(), &tag("xenial"), HOUR).await.unwrap().expect("nobody has it");
         cut.arm(moment, 1);
-        store.record(&ubuntu(), &tag("xenial"), Trigger::Request, entry(Act::RolledBack, "x")).await.unwrap();
+        assert!(store.give_back(&reserved, Some(entry(Act::RolledBack, "x"))).await.unwrap(), "{moment:?}");
         assert!(cut.is_done());
         assert_eq!(other.history(None, None, 10, None).await.unwrap().len(), number + 1, "{moment:?}");
     }

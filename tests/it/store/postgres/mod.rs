@@ -1,7 +1,9 @@
 //! The suite on PostgreSQL, directly and through a pooler, and what only a server can show.
 
+mod failover;
 mod lost;
 mod replicas;
+mod schema;
 mod server;
 
 use std::sync::Arc;

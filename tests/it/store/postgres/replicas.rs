@@ -29,7 +29,7 @@ const DAY_MS: i64 = 86_400_000;
 async fn a_job_is_one_processs_until_its_lease_ends_even_if_it_is_gone() {
     let (one, two, _) = two().await;
     one.accept(vec![wake("xenial")]).await.unwrap();
-    let lost = one.claim(Duration::from_millis(400), &[]).await.unwrap().expect("a job is due");
+    let lost = one.claim(Duration::from_millis(400), &[], 1).await.unwrap().pop().expect("a job is due");
     assert!(claim(&two).await.is_none());
     assert!(two.job(&ubuntu(), &tag("xenial")).await.unwrap().unwrap().is_running);
     assert_eq!(two.counts().await.unwrap().running, 1);
@@ -137,8 +137,10 @@ async fn a_turn_is_one_processs_until_it_is_due_again() {
     assert_eq!(take(&one, "a").await, Turn::Mine);
     assert_eq!(take(&two, "a").await, Turn::Others(None), "it is being done");
     assert_eq!(take(&two, "b").await, Turn::Mine);
-    one.end_turn("scan", "a", HOUR).await.unwrap();
-    assert!(matches!(take(&two, "a").await, Turn::Others(Some(ago)) if ago < HOUR));
+    one.end_turn("scan", "a", HOUR, Some("all well".into())).await.unwrap();
+    let told = take(&two, "a").await;
+    assert!(matches!(&told, Turn::Others(Some(done)) if done.ago < HOUR), "{told:?}");
+    assert!(matches!(told, Turn::Others(Some(done)) if done.result.as_deref() == Some("all well")));
 
     // Whoever had it is gone, or the clock stepped back: somebody else does it.
     for now in ["next_at - 3600000", "next_at + 86400000"] {

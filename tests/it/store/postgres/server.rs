@@ -37,7 +37,7 @@ async fn a_newer_schema_is_used_if_it_says_so_and_refused_if_not() {
     let database = address.rsplit('/').next().unwrap();
     let text = told(&error).replace(database, "onetag");
     insta::assert_snapshot!(text, @r"
-    `postgres://127.0.0.1:5432/onetag` has schema 99, and this onetag knows schemas up to 1
+    `postgres://127.0.0.1:5432/onetag` has schema 99, and this onetag knows schemas up to 2
     hint: run the onetag that wrote it, or a newer one
     ");
     let refused = loop {
