@@ -151,8 +151,7 @@ fn path(byte: u8) -> String {
 impl Layer {
     /// Puts something in a place where nothing is, if that is possible.
     fn put(&mut self, place: &str, thing: Thing) {
-        let is_free = self.things.get(place).is_none();
-        if is_free && self.has_folders_of(place) {
+        if !self.things.contains_key(place) && self.has_folders_of(place) {
             self.things.insert(place.to_owned(), thing);
         }
     }
