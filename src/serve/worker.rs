@@ -149,7 +149,7 @@ async fn work(app: &App, claimed: &Claimed) {
         // It is large, and threads' stacks are not.
         match lease::while_kept(app, claimed, Box::pin(attempt(app, claimed, &before, known))).await {
             Some(ended) => ended,
-            None => return,
+            None => return survived(app, claimed).await,
         }
     };
     app.metrics.job_ended(&end, entry.as_ref());
@@ -167,8 +167,21 @@ async fn work(app: &App, claimed: &Claimed) {
                 app.live.tell(&claimed.repository, claimed.tag.as_str(), Some(state));
             }
         }
-        Ok(false) => tracing::warn!("The lease of `{}` was lost before its end was written down", claimed.tag),
-        Err(error) => tracing::error!("The end of `{}` could not be written down: {error}", claimed.tag),
+        Ok(false) => {
+            tracing::warn!("The lease of `{}` was lost before its end was written down", claimed.tag);
+            survived(app, claimed).await;
+        }
+        Err(error) => {
+            tracing::error!("The end of `{}` could not be written down: {error}", claimed.tag);
+            survived(app, claimed).await;
+        }
+    }
+}
+
+/// A run that ended in nobody's name did no harm to the process.
+async fn survived(app: &App, claimed: &Claimed) {
+    if let Err(error) = app.store.survived(claimed).await {
+        tracing::warn!("A start of `{}` counts as one that never came to an end: {error}", claimed.tag);
     }
 }
 

@@ -311,6 +311,12 @@ impl Store {
         ask!(self, finish(claimed, end.into(), entry))
     }
 
+    /// Tells that a run lost its lease, or could not write down its end, and that its process goes on:
+    /// the start is not counted as one that took the process along.
+    pub async fn survived(&self, claimed: &Claimed) -> Result<(), StoreError> {
+        ask!(self, survived(claimed))
+    }
+
     /// Ends what [`Store::reserve_tag`] was for, in the same way: with the journal's entry, and the job
     /// goes on as if nothing had been.
     pub async fn give_back(&self, claimed: &Claimed, entry: Option<Entry>) -> Result<bool, StoreError> {

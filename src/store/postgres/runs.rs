@@ -113,6 +113,8 @@ const EXTEND: &str = concat!(
     now!()
 );
 
+const SURVIVED: &str = "UPDATE onetag.job SET starts = greatest(starts - 1, 0) WHERE id = $1";
+
 /// A lease that is still held counts too, since it may end by itself.
 const NEXT_DUE: &str = concat!(
     "WITH ",
@@ -181,6 +183,14 @@ impl Database {
         self.write_until(Instant::now() + lease.clamp(SHORTEST, PATIENCE), "keep a lease", |db| {
             let query = query(EXTEND).bind(id).bind(generation).bind(millis(lease));
             Box::pin(async move { Ok(query.execute(db).await?.rows_affected() > 0) })
+        })
+        .await
+    }
+
+    pub(crate) async fn survived(&self, claimed: &Claimed) -> Result<(), StoreError> {
+        let id = claimed.id;
+        self.write("count a start no more", |db| {
+            Box::pin(async move { query(SURVIVED).bind(id).execute(db).await.map(|_| ()) })
         })
         .await
     }

@@ -82,6 +82,8 @@ const NEXT_DUE: &str = concat!(
     " ORDER BY due_at LIMIT 1) END AS next_due"
 );
 
+const SURVIVED: &str = "UPDATE job SET starts = max(starts - 1, 0) WHERE id = ?1";
+
 /// The fence: the row is there with this generation, or the lease was lost.
 const IS_WOKEN_AGAIN: &str =
     "SELECT wakes > claimed_wakes AS is_woken_again FROM job WHERE id = ?1 AND generation = ?2";
@@ -179,6 +181,14 @@ impl Database {
                 }
             },
         )
+        .await
+    }
+
+    pub(crate) async fn survived(&self, claimed: &Claimed) -> Result<(), StoreError> {
+        let id = claimed.id;
+        self.write("count a start no more", move |db| {
+            Box::pin(async move { sqlx::query(SURVIVED).bind(id).execute(db).await.map(|_| ()) })
+        })
         .await
     }
 

@@ -111,6 +111,19 @@ pub(crate) async fn a_lost_lease_can_write_nothing(store: Store) {
     assert!(store.finish(&fresh, End::Done, None).await.unwrap());
 }
 
+pub(crate) async fn a_lost_lease_is_no_crash_if_its_process_says_so(store: Store) {
+    deliver_at_last(&store, vec![wake("xenial")]).await;
+    for _ in 0..3 {
+        let job = claim_one(&store).await;
+        assert_eq!(job.starts, 1);
+        assert!(store.extend(&job, Duration::ZERO).await.unwrap(), "the lease is there, and ends now");
+        store.survived(&job).await.unwrap();
+    }
+    let crashed = claim_one(&store).await;
+    assert!(store.extend(&crashed, Duration::ZERO).await.unwrap(), "the lease is there, and ends now");
+    assert_eq!(claim_one(&store).await.starts, 2);
+}
+
 pub(crate) async fn a_run_ends_once(store: Store) {
     for end in [End::Done, End::Retry { after: Duration::ZERO, reason: "again".into() }] {
         store.accept(vec![wake("xenial")]).await.unwrap();
