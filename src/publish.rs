@@ -129,7 +129,7 @@ struct Looked {
 
 /// One attempt's end.
 enum Acted {
-    Done(Outcome),
+    Done(Box<Outcome>),
     /// Something moved; what had been written by then, if anything.
     Moved(String, Option<Box<Outcome>>),
 }
@@ -254,7 +254,7 @@ impl Publisher {
             let (previous, seen) = (previous.clone(), seen.clone());
             Outcome { plan, action, index, previous, seen }
         };
-        let finished = |plan, action, index| Ok(Acted::Done(done(plan, action, index)));
+        let finished = |plan, action, index| Ok(Acted::Done(Box::new(done(plan, action, index))));
         let mut push = match &plan.decision {
             Decision::Hold => return finished(plan, Action::Held, None),
             Decision::Keep(index) => {
