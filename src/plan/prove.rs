@@ -246,6 +246,9 @@ fn keep(promise: &Promise, claim: &Claim) -> Label {
         (None, Some(variant)) if architecture == "arm" => Label::As(
             Platform::new(os, architecture, Some(variant)).on(claim.os_version.clone(), claim.os_features.clone()),
         ),
+        (Some(variant), None) if !is_variant(architecture, variant) => {
+            broken(format!("says {shown}, and no machine is called that"), Some(claimed))
+        }
         (_, None) => Label::As(claimed),
         (claim, Some(limit)) => match (level(claim), level(Some(limit))) {
             (Some(claim), Some(limit)) if claim == limit => Label::As(claimed),
@@ -253,6 +256,16 @@ fn keep(promise: &Promise, claim: &Claim) -> Label {
             (Some(claim), Some(limit)) if claim < limit => Label::Lower(claimed),
             _ => broken(format!("says {shown}, which does not run there"), Some(claimed)),
         },
+    }
+}
+
+/// Whether machines of the architecture are told apart by this variant. The higher one comes first in an
+/// index, and clients that know of no variants take the first: an invented one would be put before all.
+fn is_variant(architecture: &str, variant: &str) -> bool {
+    match architecture {
+        "amd64" => matches!(variant, "v1" | "v2" | "v3" | "v4"),
+        "arm64" => matches!(variant.split('.').next(), Some("v8" | "v9")),
+        _ => true,
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use reqwest::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RANGE,
 };
@@ -152,8 +153,9 @@ impl Wire {
         let span = tracing::debug_span!("request", method = %call.method, url = %super::error::shown(&call.url));
         let budget = Budget::new(self.settings.deadline);
         let attempt = || self.once(call, &budget);
-        // Many are under way at once within what one job awaits: on the stack they would be too much.
-        Box::pin(self.repeat(&budget, |error| call.may_repeat(error), attempt).instrument(span)).await
+        // Many are under way at once within what one job awaits: on the stack they would be too much,
+        // and their types too deep.
+        self.repeat(&budget, |error| call.may_repeat(error), attempt).instrument(span).boxed().await
     }
 
     /// Does `attempt` until it succeeds, fails for good, or has used up its tries or its time.

@@ -147,7 +147,7 @@ async fn work(app: &App, claimed: &Claimed) {
         (End::Parked { reason: never_ended() }, None)
     } else {
         // It is large, and threads' stacks are not.
-        match lease::while_kept(app, claimed, Box::pin(attempt(app, claimed, &before, known))).await {
+        match lease::while_kept(app, claimed, attempt(app, claimed, &before, known).boxed()).await {
             Some(ended) => ended,
             None => return survived(app, claimed).await,
         }

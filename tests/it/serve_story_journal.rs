@@ -177,6 +177,20 @@ async fn no_run_writes_while_a_roll_back_is_under_way() {
 }
 
 #[tokio::test]
+async fn an_index_whose_images_are_gone_is_not_put_back() {
+    let (registry, service, [first, second]) = published_twice("").await;
+    let kept = registry.children("ubuntu:xenial");
+    let mut named = registry.children(&format!("ubuntu@{first}")).into_iter();
+    let lost = named.find(|digest| !kept.contains(digest)).expect("one changed");
+    registry.delete_manifest(&lost);
+    let repository = registry.repository("ubuntu");
+    let refused = service.operator(&["rollback", "-r", &repository, "-t", "xenial"]).run().await.expect(5);
+    assert!(refused.stderr.contains(&lost), "{}", refused.stderr);
+    assert_eq!(registry.digest("ubuntu:xenial"), Some(second), "nothing was put back");
+    assert_eq!(service.acts().await, ["pushed", "pushed"]);
+}
+
+#[tokio::test]
 async fn a_roll_back_that_fails_for_a_further_tag_says_so_and_can_be_finished() {
     let (registry, service, [first, second]) = published_twice("also = { xenial = [\"16.04\", \"lts\"] }").await;
     let repository = registry.repository("ubuntu");

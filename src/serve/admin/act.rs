@@ -9,6 +9,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, StatusCode};
+use futures_util::future::try_join_all;
 use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 use serde_json::json;
@@ -18,9 +19,9 @@ use utoipa::ToSchema;
 use super::problem::{Details, Problem};
 use super::view::{Asked, Released, RolledBack};
 use crate::model::text::with_causes;
-use crate::model::{Digest, Index, Repository, Tag};
+use crate::model::{Digest, Index, Platform, Repository, Tag};
 use crate::publish::Known;
-use crate::registry::{Kind, RegistryError};
+use crate::registry::{Kind, Registry, RegistryError};
 use crate::serve::{App, lease, wake_now};
 use crate::store::{Act, Claimed, Entry, Hold, Recorded, StoreError, StoredIndex, Trigger};
 
@@ -123,6 +124,14 @@ async fn put_back(app: &App, Target { repository, tag }: Target, to: Option<Dige
     let seen = publisher.lookout.look(&registry, &job, &Known::default()).await.map_err(failed)?;
     let served = seen.published.get(&tag).map(|published| published.digest.clone());
     let (entry, index) = earlier(app, &repository, &tag, to.as_ref(), served.as_ref()).await?;
+    if let Some((digest, platform)) = first_lost(&registry, &repository, &index).await.map_err(failed)? {
+        let detail = format!(
+            "the registry does not have the image {digest} ({platform}) any more, which the index {} names; \
+             push it again, or put another index back with `to`",
+            index.digest()
+        );
+        return Err(Problem::new(StatusCode::CONFLICT, detail));
+    }
 
     let hold = Hold {
         repository: repository.clone(),
@@ -218,6 +227,18 @@ async fn earlier(
             _ => Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the stored index is damaged")),
         };
     }
+}
+
+/// The first image of an index that the registry does not have: clean-ups take what no tag names, and
+/// not every registry looks at what an index names.
+async fn first_lost<'i>(
+    registry: &Registry,
+    repository: &Repository,
+    index: &'i Index,
+) -> Result<Option<&'i (Digest, Platform)>, RegistryError> {
+    let asked = index.children().iter().map(|(digest, _)| registry.resolve(repository, digest.as_str()));
+    let found = try_join_all(asked).await?;
+    Ok(index.children().iter().zip(found).find(|(_, found)| found.is_none()).map(|(image, _)| image))
 }
 
 /// Leases the tag, whose run that is under way is waited for: nobody else writes it then.
