@@ -184,7 +184,7 @@ async fn an_index_whose_images_are_gone_is_not_put_back() {
     let lost = named.find(|digest| !kept.contains(digest)).expect("one changed");
     registry.delete_manifest(&lost);
     let repository = registry.repository("ubuntu");
-    let refused = service.operator(&["rollback", "-r", &repository, "-t", "xenial"]).run().await.expect(5);
+    let refused = service.operator(&["rollback", "-r", &repository, "-t", "xenial"]).run().await.expect(6);
     assert!(refused.stderr.contains(&lost), "{}", refused.stderr);
     assert_eq!(registry.digest("ubuntu:xenial"), Some(second), "nothing was put back");
     assert_eq!(service.acts().await, ["pushed", "pushed"]);
