@@ -1,7 +1,7 @@
 //! Facts in the service's database, so that a restart does not find everything out again.
 //!
-//! What is learned is written a little later and together; what is lost because the process ended
-//! or the database was slow is found out again.
+//! What is learned or asked for while a transaction is under way shares the next one; what is lost
+//! because the process ended or the database was slow is found out again.
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -9,7 +9,6 @@ use tokio::sync::{mpsc, oneshot};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::look::{Facts, Keeper};
 use crate::model::Digest;
@@ -19,8 +18,6 @@ use crate::store::Store;
 const MOST_WAITING: usize = 4_096;
 /// How many facts are written, or read, in one transaction.
 const MOST_TOGETHER: usize = 256;
-/// How long a fact waits for others to be written with it.
-const GATHER: Duration = Duration::from_millis(200);
 
 /// The database as a keeper of facts.
 #[derive(Debug)]
@@ -60,10 +57,6 @@ impl Keeper for Shelf {
 async fn write(store: Store, mut waiting: mpsc::Receiver<Learned>) {
     let mut some = Vec::new();
     while waiting.recv_many(&mut some, MOST_TOGETHER).await > 0 {
-        tokio::time::sleep(GATHER).await;
-        while let Some(more) = waiting.try_recv().ok().filter(|_| some.len() < MOST_TOGETHER) {
-            some.push(more);
-        }
         let mut by_kind: BTreeMap<&'static str, Vec<(Digest, Vec<u8>)>> = BTreeMap::new();
         for (kind, digest, kept) in some.drain(..) {
             by_kind.entry(kind).or_default().push((digest, kept));
@@ -76,7 +69,6 @@ async fn write(store: Store, mut waiting: mpsc::Receiver<Learned>) {
     }
 }
 
-/// What is asked for while a transaction is under way is read together by the next.
 async fn read(store: Store, mut waiting: mpsc::Receiver<Asked>) {
     let mut some = Vec::new();
     while waiting.recv_many(&mut some, MOST_TOGETHER).await > 0 {

@@ -357,8 +357,32 @@ async fn killed_sixty_times_it_acts_on_every_delivery_that_it_acknowledged() {
         registry.push_image(&format!("{repository}:amd64-1"), "linux/amd64");
     }
     raw::forward(&address.to_string(), registry.host()).await.expect("the port is still free");
-    let _intake = place.start().await;
+    let intake = place.start().await;
+    let published = async |repository: &String| registry.digest(&format!("{repository}:1"));
+    let mut blamed = Vec::new();
     for repository in &acknowledged {
-        eventually(repository, async || registry.digest(&format!("{repository}:1"))).await;
+        let is_there = eventually(repository, async || match published(repository).await {
+            Some(_) => Some(true),
+            None => is_blamed(&intake, repository).await.then_some(false),
+        });
+        if !is_there.await {
+            let mut again = push(repository, "amd64-1");
+            again["events"][0]["target"]["digest"] = json!(registry.digest(&format!("{repository}:amd64-1")));
+            assert_eq!(intake.deliver(again).await, 202);
+            blamed.push(repository);
+        }
     }
+    for repository in blamed {
+        eventually(repository, async || published(repository).await).await;
+    }
+}
+
+/// Whether it was under way in five of the deaths, and so is shown, and left alone until somebody asks.
+async fn is_blamed(intake: &Intake, repository: &str) -> bool {
+    let jobs = intake.json("/api/v1/jobs").await;
+    let mut troubled = jobs["troubled"].as_array().expect("jobs").iter();
+    troubled.any(|job| {
+        let named = job["repository"].as_str().is_some_and(|name| name.ends_with(&format!("/{repository}")));
+        named && job["trouble"]["reason"] == "started 5 times and never came to an end"
+    })
 }

@@ -12,8 +12,9 @@ use crate::store::{Act, Claimed, Entry, Known, Recorded, Trigger, TroubleKind};
 /// The code of a job whose starts are used up.
 pub(super) const NEVER_ENDED: &str = "never-ended";
 /// How long such a job is left alone by scans and audits: each start of the service begins with a scan,
-/// and what kills the process would kill it again.
-const LEFT_ALONE_MS: i64 = 24 * 60 * 60 * 1000;
+/// and what kills the process would kill it again, before anything else is done. Not for long, since it
+/// may have been under way by chance.
+const LEFT_ALONE_MS: i64 = 15 * 60 * 1000;
 
 /// What is known of a tag's runs so far.
 #[derive(Default)]

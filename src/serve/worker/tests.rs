@@ -139,12 +139,12 @@ fn a_tag_of_which_there_is_nothing_is_looked_for_more_and_more_rarely_and_then_f
 }
 
 #[tokio::test]
-async fn what_used_up_its_starts_is_left_alone_for_a_day_unless_somebody_asks() {
+async fn what_used_up_its_starts_is_left_alone_for_a_while_unless_somebody_asks() {
     let mut claimed = claimed().await;
-    let day_ms = 24 * 60 * 60 * 1000;
+    let while_ms = 15 * 60 * 1000;
     let mut newest = recorded(Act::Failed, None);
     newest.reasons = json!([{ "code": "never-ended" }]);
-    newest.recorded_at_ms = claimed.last_woken_at_ms - day_ms + 1;
+    newest.recorded_at_ms = claimed.last_woken_at_ms - while_ms + 1;
     let left_alone = |newest: &Recorded, claimed: &Claimed| {
         Before { was_held: true, newest: Some(newest.clone()) }.is_left_alone(claimed)
     };
