@@ -1,8 +1,8 @@
 //! Working off what is due: leases, one writer a plain tag, retry of what may pass.
 //!
 //! A registry that hangs holds up its own jobs and nobody else's. A job that panics, or whose
-//! process dies, has used up one of its starts; after five it is parked with its reason, and for a day
-//! only a delivery or a person has it tried again.
+//! process dies, has used up one of its starts; after five it is parked with its reason, and for a
+//! while only a delivery or a person has it tried again.
 
 mod before;
 mod end;

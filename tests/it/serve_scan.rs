@@ -17,13 +17,14 @@ fn rules(registry: &FakeRegistry, count: usize) -> String {
 #[tokio::test]
 async fn a_push_is_published_while_many_repositories_are_still_to_be_scanned() {
     let registry = FakeRegistry::builder().delay(Duration::from_millis(100)).start().await;
-    let service = Service::start(&registry.host(), &rules(&registry, 300)).await;
+    let service = Service::start(&registry.host(), &rules(&registry, 400)).await;
+    eventually("the scans are under way", async || (registry.count(Kind::Tags) >= 20).then_some(())).await;
     let digest = registry.push_image("acme/r0:amd64-xenial", "linux/amd64");
     service.tell("acme/r0", "amd64-xenial", &digest).await;
     eventually("it is published", async || registry.digest("acme/r0:xenial")).await;
     let scans = registry.count(Kind::Tags);
-    assert!(scans < 150, "it had to wait for {scans} of 300 scans");
-    eventually("every repository was scanned", async || (registry.count(Kind::Tags) >= 300).then_some(())).await;
+    assert!(scans < 300, "it had to wait for {scans} of 400 scans");
+    eventually("every repository was scanned", async || (registry.count(Kind::Tags) >= 400).then_some(())).await;
 }
 
 #[tokio::test]
