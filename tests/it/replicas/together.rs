@@ -225,7 +225,7 @@ async fn each_metric_says_whose_it_is() {
     let database = Postgres::shared().database().await;
     let replica = Replica::new(0, &database, &registry, "", RULE);
     replica.start().await;
-    let text = replica.get("/metrics").await.unwrap();
+    let text = eventually("it tells its metrics", async || replica.get("/metrics").await).await;
     let help: Vec<&str> = text.lines().filter(|line| line.starts_with("# HELP")).collect();
     assert!(help.len() >= 8, "{text}");
     for line in help {
