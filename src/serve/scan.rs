@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -80,6 +80,7 @@ pub(super) async fn run(app: Arc<App>, stop: CancellationToken) {
     let mut due: BTreeMap<Target, Instant> = BTreeMap::new();
     let mut under_way: BTreeMap<Target, UnderWay> = BTreeMap::new();
     let mut lanes = Lanes::default();
+    let (earlier, mut sooner) = mpsc::unbounded_channel();
     loop {
         let setup = app.setup();
         let polls = polls(&app, &setup, &catalogs).await;
@@ -97,10 +98,17 @@ pub(super) async fn run(app: Arc<App>, stop: CancellationToken) {
             under_way.entry(target.clone()).or_insert_with(|| {
                 let lane = lanes.of(&target);
                 let (app, by, catalogs, found) = (app.clone(), setup.clone(), catalogs.clone(), found.clone());
+                let earlier = earlier.clone();
                 let looking = tokio::spawn(async move {
                     let _place = lane.acquire().await.expect("the semaphore is never closed");
                     match target {
-                        Target::Repository(repository) => scan(app, by, repository, poll).await,
+                        Target::Repository(repository) => {
+                            if let Some(after) = scan(&app, &by, &repository, poll).await {
+                                let target = Target::Repository(repository);
+                                // Nobody reads it any more once the process is to end.
+                                let _ = earlier.send((target, Instant::now() + after + SHORTEST_PAUSE));
+                            }
+                        }
                         Target::Audit(repository) => audited(app, by, repository, poll).await,
                         Target::Catalog(host) => {
                             list(&app, &by, &catalogs, &host, poll).await;
@@ -118,6 +126,9 @@ pub(super) async fn run(app: Arc<App>, stop: CancellationToken) {
         tokio::select! {
             () = tokio::time::sleep(next.min(longest).max(SHORTEST_PAUSE)) => {}
             () = found.notified() => {}
+            Some((target, at)) = sooner.recv() => {
+                due.entry(target).and_modify(|due| *due = at.min(*due));
+            }
             () = app.reloaded() => {
                 catalogs.wake();
                 due.clear();
@@ -161,11 +172,11 @@ async fn list(app: &App, setup: &Setup, catalogs: &Catalogs, host: &Host, poll: 
     loop {
         match app.store.take_turn("catalog", &name, poll.min(LONGEST_SCAN)).await {
             Ok(Turn::Mine) => break,
-            Ok(Turn::Others(Some(TurnDone { result: Some(told), .. }))) => {
+            Ok(Turn::Others(TurnDone { result: Some(told), .. })) => {
                 return catalogs.keep_told(app, setup, host, &told);
             }
-            // For the first time, and it may take a while.
-            Ok(Turn::Others(_)) => tokio::time::sleep(NEXT_LOOK).await,
+            // It may take a while.
+            Ok(Turn::Others(_) | Turn::UnderWay { .. }) => tokio::time::sleep(NEXT_LOOK).await,
             Err(error) => return tracing::error!("The repositories of `{host}` are not listed: {error}"),
         }
     }
@@ -181,29 +192,39 @@ async fn audited(app: Arc<App>, setup: Arc<Setup>, repository: Repository, poll:
     let name = together::work_on(&setup.settings, &repository);
     match app.store.take_turn("audit", &name, poll.mul_f64(0.8)).await {
         Ok(Turn::Mine) => audit::run(app, setup, repository).await,
-        Ok(Turn::Others(_)) => {}
+        Ok(Turn::Others(_) | Turn::UnderWay { .. }) => {}
         Err(error) => tracing::error!("`{repository}` is not audited: {error}"),
     }
 }
 
-/// Scans a repository, if no other process does.
+/// Scans a repository, if no other process does. Returns after how long to ask again, where that is
+/// earlier than usual: whoever scans it may end before the scan does.
 #[tracing::instrument(skip_all, fields(%repository))]
-async fn scan(app: Arc<App>, setup: Arc<Setup>, repository: Repository, poll: Duration) {
-    let name = together::work_on(&setup.settings, &repository);
+async fn scan(app: &App, setup: &Setup, repository: &Repository, poll: Duration) -> Option<Duration> {
+    let name = together::work_on(&setup.settings, repository);
     match app.store.take_turn("scan", &name, poll.min(LONGEST_SCAN)).await {
         Ok(Turn::Mine) => {}
         Ok(Turn::Others(done)) => {
-            return done.into_iter().for_each(|done| app.metrics.scanned(&repository, done.ago));
+            app.metrics.scanned(repository, done.ago);
+            return None;
         }
-        Err(error) => return tracing::error!("`{repository}` is not scanned: {error}"),
+        Ok(Turn::UnderWay { for_another, before }) => {
+            before.iter().for_each(|done| app.metrics.scanned(repository, done.ago));
+            return Some(for_another);
+        }
+        Err(error) => {
+            tracing::error!("`{repository}` is not scanned: {error}");
+            return None;
+        }
     }
-    if look(&app, &setup, &repository).await {
-        app.metrics.scanned(&repository, Duration::ZERO);
+    if look(app, setup, repository).await {
+        app.metrics.scanned(repository, Duration::ZERO);
         // A little earlier than this process will ask again.
         if let Err(error) = app.store.end_turn("scan", &name, poll.mul_f64(0.8), None).await {
             tracing::warn!("Another process may scan `{repository}` again: {error}");
         }
     }
+    None
 }
 
 /// Lists a repository's tags and wakes the plain tags that they are for. False: it could not be done.

@@ -13,7 +13,7 @@ use sqlx::sqlite::SqliteRow;
 
 use super::inbox::{Claimed, Counts, JobView, Quarantined, Trigger, Trouble, TroubleKind};
 use super::journal::{Act, Held, Hold, Recorded, StoredIndex};
-use super::together::{Changed, TurnDone};
+use super::together::Changed;
 use super::versions::{Architecture, Found, Listed, Overview, Place, Tally};
 use crate::model::{Digest, Repository, Tag, Version};
 
@@ -264,11 +264,6 @@ pub(super) fn architecture(row: &impl Columns) -> sqlx::Result<Architecture> {
         platform: row.text("platform")?.map(str::to_owned),
         versions: count(row, "versions")?,
     })
-}
-
-pub(super) fn turn_done(row: &impl Columns) -> sqlx::Result<TurnDone> {
-    let ago = Duration::from_millis(count(row, "ago")?);
-    Ok(TurnDone { ago, result: row.text("result")?.map(str::to_owned) })
 }
 
 pub(super) fn changed(row: &impl Columns) -> sqlx::Result<Changed> {

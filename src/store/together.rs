@@ -22,8 +22,15 @@ pub struct Turns {
 pub enum Turn {
     /// The caller.
     Mine,
-    /// Another, which has done it before or does it for the first time.
-    Others(Option<TurnDone>),
+    /// Another, which has done it.
+    Others(TurnDone),
+    /// Another, which is doing it now, or ended while it was: whoever asks again then may have the turn.
+    UnderWay {
+        /// How long nobody else gets the turn.
+        for_another: Duration,
+        /// When it was done the time before, if it was.
+        before: Option<TurnDone>,
+    },
 }
 
 /// What was done by one process for all.
@@ -60,6 +67,9 @@ pub struct Slice {
 }
 
 impl Store {
+    /// The most plain tags that [`Store::changed`] tells.
+    pub const MOST_CHANGED: usize = 200;
+
     /// Whether other processes may work on the same database.
     pub fn is_shared(&self) -> bool {
         matches!(*self.database, Database::Postgres(_))
@@ -105,7 +115,7 @@ impl Store {
         }
     }
 
-    /// What any process changed lately, at most 200 plain tags. Nothing in a process that has its
+    /// What any process changed lately, at most [`Store::MOST_CHANGED`] plain tags. Nothing in a process that has its
     /// database to itself: it knows.
     pub async fn changed(&self, within: Duration) -> Result<Vec<Changed>, StoreError> {
         match &*self.database {

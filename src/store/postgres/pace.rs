@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use sqlx::Row as _;
+use sqlx::postgres::PgRow;
 use tokio::time::Instant;
 
+use super::super::StoreError;
 use super::super::delivery::millis;
-use super::super::together::{Slice, Turn, Turns};
-use super::super::{StoreError, rows};
+use super::super::together::{Slice, Turn, TurnDone, Turns};
 use super::{Database, PATIENCE, query};
 use crate::model::Host;
 
@@ -26,18 +27,21 @@ const TAKE_TURN: &str = concat!(
      RETURNING pg_current_xact_id()::text AS transaction"
 );
 
-const WHO_DID_IT: &str = concat!(
-    "SELECT greatest(",
+/// Nobody has the turn for as long as it is, from its end where it was ended, from its beginning where not.
+const WHO_DOES_IT: &str = concat!(
+    "SELECT CASE WHEN done_at IS NOT NULL THEN greatest(",
     now!(),
-    " - done_at, 0) AS ago, result FROM onetag.turn WHERE kind = $1 AND subject = $2 AND done_at IS NOT NULL"
+    " - done_at, 0) END AS ago, result, greatest(next_at - ",
+    now!(),
+    ", 0) AS for_another, coalesce(next_at - every > done_at, true) AS is_under_way
+     FROM onetag.turn WHERE kind = $1 AND subject = $2"
 );
 
 const END_TURN: &str = concat!(
-    "UPDATE onetag.turn SET done_at = ",
+    "UPDATE onetag.turn SET done_at = ended.at, next_at = ended.at + $3, every = $3, result = $4
+     FROM (SELECT ",
     now!(),
-    ", next_at = ",
-    now!(),
-    " + $3, every = $3, result = $4 WHERE kind = $1 AND subject = $2"
+    " AS at) AS ended WHERE kind = $1 AND subject = $2"
 );
 
 /// What was not used is kept up to the burst ($3); times are fractions of milliseconds, since a turn
@@ -80,13 +84,12 @@ impl Database {
     pub(crate) async fn take_turn(&self, kind: &str, subject: &str, time: Duration) -> Result<Turn, StoreError> {
         self.write_once(Instant::now() + PATIENCE, "take a turn", |db| {
             let take = query(TAKE_TURN).bind(kind.to_owned()).bind(subject.to_owned()).bind(millis(time));
-            let look = query(WHO_DID_IT).bind(kind.to_owned()).bind(subject.to_owned());
+            let look = query(WHO_DOES_IT).bind(kind.to_owned()).bind(subject.to_owned());
             Box::pin(async move {
                 if let Some(taken) = take.fetch_optional(&mut *db).await? {
                     return Ok((Turn::Mine, Some(taken.try_get("transaction")?)));
                 }
-                let done = look.fetch_optional(db).await?.as_ref().map(rows::turn_done).transpose()?;
-                Ok((Turn::Others(done), None))
+                Ok((others(&look.fetch_one(db).await?)?, None))
             })
         })
         .await
@@ -142,7 +145,7 @@ impl Database {
         self.read("look which registries want quiet", |db| {
             Box::pin(async move {
                 let rows = query(QUIET).fetch_all(db).await?;
-                let quiet = |row: &sqlx::postgres::PgRow| {
+                let quiet = |row: &PgRow| {
                     let host = row.try_get::<&str, _>("host").ok()?.parse().ok()?;
                     let millis = u64::try_from(row.try_get::<i64, _>("quiet_for").ok()?).ok()?;
                     Some((host, Duration::from_millis(millis)))
@@ -151,5 +154,21 @@ impl Database {
             })
         })
         .await
+    }
+}
+
+/// Whose turn it is, if it is not the caller's.
+fn others(row: &PgRow) -> sqlx::Result<Turn> {
+    let millis = |name| {
+        Ok::<_, sqlx::Error>(Duration::from_millis(u64::try_from(row.try_get::<i64, _>(name)?).unwrap_or_default()))
+    };
+    let result = row.try_get("result")?;
+    let done = match row.try_get::<Option<i64>, _>("ago")? {
+        Some(_) => Some(TurnDone { ago: millis("ago")?, result }),
+        None => None,
+    };
+    match done {
+        Some(done) if !row.try_get::<bool, _>("is_under_way")? => Ok(Turn::Others(done)),
+        before => Ok(Turn::UnderWay { for_another: millis("for_another")?, before }),
     }
 }
