@@ -25,7 +25,7 @@ use crate::plan::Weight;
 use crate::publish::{Action, Known};
 use crate::store::{self, Act, Changes, Claimed, End, StoreError, Trigger};
 use before::{Before, NEVER_ENDED, sources};
-use end::{Ended, absent, decided, failed, failure, is_absent, retry, retry_or_park};
+use end::{Ended, absent, decided, failed, failure, is_absent, retry, retry_or_park, unserved};
 
 /// How many jobs of one registry run at one time.
 const JOBS_A_REGISTRY: usize = 8;
@@ -215,7 +215,7 @@ async fn attempt(app: &App, claimed: &Claimed, before: &Before, known: Result<st
 
 async fn publish(app: &App, setup: &Setup, claimed: &Claimed, before: &Before, mut known: store::Known) -> Ended {
     let Some((rule, publisher)) = setup.publisher(&claimed.repository, &claimed.tag) else {
-        return (End::Done, None); // its rule was taken away since
+        return (unserved(app.store.is_shared(), claimed.first_woken_ago()), None);
     };
     let found = known.found.take();
     let known = remembered(claimed, known);

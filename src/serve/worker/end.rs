@@ -17,6 +17,11 @@ use crate::store::{Act, Claimed, End, Entry, StoredIndex};
 const LONGEST_ABSENCE: Duration = Duration::from_secs(3600);
 const ABSENCE_PAUSES: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(600)];
 
+/// How long another process may have the rule that is about a tag while this one does not, and how soon
+/// and how rarely it is left to it again.
+const LONGEST_CHANGE: Duration = Duration::from_secs(3600);
+const CHANGE_PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
+
 /// How a run ended, and what of it is worth writing down.
 pub(super) type Ended = (End, Option<Entry>);
 
@@ -89,6 +94,17 @@ pub(super) fn failed(claimed: &Claimed, before: &Before, error: &PublishError, r
             (End::Parked { reason }, (!is_known).then_some(entry))
         }
     }
+}
+
+/// The end of a run of a tag that no rule here is about. The rule was taken away; or settings are being
+/// changed, and the process that acknowledged the delivery has it already: then the tag is left to that one.
+pub(super) fn unserved(is_shared: bool, woken_ago: Duration) -> End {
+    if !is_shared || woken_ago >= LONGEST_CHANGE {
+        return End::Done;
+    }
+    let [shortest, longest] = CHANGE_PAUSES;
+    let reason = "no rule of the process that looked is about it; another's may be".to_owned();
+    End::Wait { after: woken_ago.clamp(shortest, longest), reason }
 }
 
 /// The entry of a run that failed: a hold if it was given up, a note if it is tried again.
