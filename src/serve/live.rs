@@ -28,16 +28,24 @@ pub(super) struct Change {
     state: Option<String>,
 }
 
+/// What listeners are told.
+#[derive(Clone, Debug)]
+enum News {
+    Of(Change),
+    /// More changed than anybody can tell.
+    Much,
+}
+
 /// Where changes are told, and who listens.
 pub(super) struct Live {
-    changes: broadcast::Sender<Change>,
+    news: broadcast::Sender<News>,
     seats: Arc<Semaphore>,
     stop: CancellationToken,
 }
 
 /// One listener, of one repository or of all.
 struct Listener {
-    changes: broadcast::Receiver<Change>,
+    news: broadcast::Receiver<News>,
     repository: Option<String>,
     stop: CancellationToken,
     _seat: OwnedSemaphorePermit,
@@ -47,7 +55,7 @@ impl Live {
     /// So many may listen at one time.
     pub(super) fn new(seats: usize) -> Live {
         let seats = Arc::new(Semaphore::new(seats));
-        Live { changes: broadcast::Sender::new(MOST_BEHIND), seats, stop: CancellationToken::new() }
+        Live { news: broadcast::Sender::new(MOST_BEHIND), seats, stop: CancellationToken::new() }
     }
 
     /// Tells that a plain tag stands differently.
@@ -55,12 +63,17 @@ impl Live {
         let change =
             Change { repository: repository.to_string(), tag: tag.to_owned(), state: state.map(str::to_owned) };
         // Without listeners there is nobody to tell.
-        let _ = self.changes.send(change);
+        let _ = self.news.send(News::Of(change));
+    }
+
+    /// Tells everybody to read the page anew: what changed is not known, or is too much.
+    pub(super) fn tell_of_much(&self) {
+        let _ = self.news.send(News::Much);
     }
 
     /// Whether anybody listens.
     pub(super) fn is_heard(&self) -> bool {
-        self.changes.receiver_count() > 0
+        self.news.receiver_count() > 0
     }
 
     /// Lets every listener go, so that the process can end.
@@ -74,7 +87,7 @@ impl Live {
         repository: Option<String>,
     ) -> Option<impl Stream<Item = Result<Event, Infallible>> + use<>> {
         let seat = self.seats.clone().try_acquire_owned().ok()?;
-        let listener = Listener { changes: self.changes.subscribe(), repository, stop: self.stop.clone(), _seat: seat };
+        let listener = Listener { news: self.news.subscribe(), repository, stop: self.stop.clone(), _seat: seat };
         Some(unfold(listener, |mut listener| async {
             let event = listener.next().await?;
             Some((Ok(event), listener))
@@ -86,18 +99,18 @@ impl Listener {
     async fn next(&mut self) -> Option<Event> {
         loop {
             let told = tokio::select! {
-                told = self.changes.recv() => told,
+                told = self.news.recv() => told,
                 () = self.stop.cancelled() => return None,
             };
             match told {
-                Ok(change) if self.repository.as_ref().is_some_and(|ours| *ours != change.repository) => {}
-                Ok(change) => {
+                Ok(News::Of(change)) if self.repository.as_ref().is_some_and(|ours| *ours != change.repository) => {}
+                Ok(News::Of(change)) => {
                     let text = serde_json::to_string(&change).expect("texts are JSON");
                     return Some(Event::default().event("change").data(text));
                 }
-                Err(RecvError::Lagged(_)) => {
+                Ok(News::Much) | Err(RecvError::Lagged(_)) => {
                     // What is still waiting is in the page that will be read.
-                    self.changes = self.changes.resubscribe();
+                    self.news = self.news.resubscribe();
                     return Some(Event::default().event("reload").data("{}"));
                 }
                 Err(RecvError::Closed) => return None,
@@ -148,6 +161,15 @@ mod tests {
         live.end();
         assert!(all.next().await.is_none(), "what was waiting is not told as well");
         assert_eq!(wire(futures_util::stream::iter([Ok(first)])).await, "event: reload\ndata: {}\n\n");
+    }
+
+    #[tokio::test]
+    async fn everybody_is_told_to_reload_where_it_is_not_known_what_changed() {
+        let live = Live::new(1);
+        let mut own = pin!(live.listen(Some(ubuntu().to_string())).expect("a seat"));
+        live.tell_of_much();
+        let event = own.next().await.expect("an event").expect("it cannot fail");
+        assert_eq!(wire(futures_util::stream::iter([Ok(event)])).await, "event: reload\ndata: {}\n\n");
     }
 
     #[tokio::test]

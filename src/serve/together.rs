@@ -15,12 +15,14 @@ use super::App;
 use super::settings::{Rule, Settings};
 use crate::model::{Host, Repository};
 use crate::registry::{Shared, Together};
-use crate::store::{Store, Turns};
+use crate::store::{Changed, Store, Turns};
 
 /// How often it is looked which registries want to be left alone.
 const QUIET: Duration = Duration::from_secs(1);
 /// How far back news are read: what was stored by then may have become visible only now.
 const NEWS: Duration = Duration::from_secs(5);
+/// How long before it became visible something may have been stored.
+const OVERLAP: Duration = Duration::from_secs(2);
 /// A wait that others need not know of: it is over before they would.
 const SHORT: Duration = Duration::from_secs(1);
 
@@ -65,13 +67,42 @@ impl Shared for Ours {
     }
 }
 
+/// What others did, as far as whoever looks at the page here was told of it.
+#[derive(Default)]
+struct Heard {
+    told: HashSet<Changed>,
+    /// When it was last looked; none as long as nobody wanted to know.
+    looked_at: Option<Instant>,
+}
+
+impl Heard {
+    /// Tells what others did since the last time. Where that may not be all, the page is to be read anew.
+    async fn go_on(&mut self, app: &App) {
+        if !app.live.is_heard() {
+            *self = Heard::default();
+            return;
+        }
+        let looked_at = Instant::now();
+        let Ok(news) = app.store.changed(NEWS).await else { return };
+        let is_late = self.looked_at.is_some_and(|before| looked_at - before > NEWS - OVERLAP);
+        if is_late || news.len() >= Store::MOST_CHANGED {
+            app.live.tell_of_much();
+        } else {
+            for change in news.iter().filter(|change| !self.told.contains(*change)) {
+                app.live.tell(&change.repository, change.tag.as_str(), change.state.as_deref());
+            }
+        }
+        *self = Heard { told: news.into_iter().collect(), looked_at: Some(looked_at) };
+    }
+}
+
 /// Leaves registries alone that asked another process, and tells whoever looks at the page what others
 /// did, until told to stop.
 pub(super) async fn run(app: Arc<App>, stop: CancellationToken) {
     if !app.store.is_shared() {
         return stop.cancelled().await;
     }
-    let mut told = HashSet::new();
+    let mut heard = Heard::default();
     while !stop.is_cancelled() {
         // Where nothing can be looked up, nothing can be claimed.
         for (host, wait) in app.store.quiet().await.unwrap_or_default() {
@@ -79,13 +110,7 @@ pub(super) async fn run(app: Arc<App>, stop: CancellationToken) {
                 registry.keep_quiet(wait);
             }
         }
-        if app.live.is_heard() {
-            let news = app.store.changed(NEWS).await.unwrap_or_default();
-            for change in news.iter().filter(|change| !told.contains(*change)) {
-                app.live.tell(&change.repository, change.tag.as_str(), change.state.as_deref());
-            }
-            told = news.into_iter().collect();
-        }
+        heard.go_on(&app).await;
         tokio::select! {
             () = tokio::time::sleep(QUIET) => {}
             () = stop.cancelled() => {}

@@ -12,7 +12,7 @@ use super::super::delivery::millis;
 use super::super::inbox::TroubleKind;
 use super::super::together::Changed;
 use super::super::versions::{Architecture, Difference, Filter, Listed, Overview, Place, Standing, Tally};
-use super::super::{StoreError, rows};
+use super::super::{Store, StoreError, rows};
 use super::{Database, PATIENCE, TRANSACTION, query};
 use crate::model::{Repository, Tag, Version};
 
@@ -137,13 +137,14 @@ const CHANGED: &str = concat!(
     " - $1) AS news
      LEFT JOIN onetag.job ON job.repository = news.repository AND job.tag = news.tag
      LEFT JOIN onetag.version ON version.repository = news.repository AND version.tag = news.tag
-     GROUP BY news.repository, news.tag ORDER BY at DESC LIMIT 200"
+     GROUP BY news.repository, news.tag ORDER BY at DESC LIMIT $2"
 );
 
 impl Database {
     pub(crate) async fn changed(&self, within: Duration) -> Result<Vec<Changed>, StoreError> {
         self.read("look what changed", |db| {
-            let query = query(CHANGED).bind(millis(within));
+            let query =
+                query(CHANGED).bind(millis(within)).bind(i64::try_from(Store::MOST_CHANGED).unwrap_or(i64::MAX));
             Box::pin(async move { query.fetch_all(db).await?.iter().map(rows::changed).collect() })
         })
         .await
