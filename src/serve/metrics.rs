@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -63,9 +64,12 @@ struct OfRegistry {
     registry: String,
 }
 
-/// Counters and gauges of one process.
+/// Counters and gauges of one process, and of all that share its database.
 pub(super) struct Metrics {
-    registry: Registry,
+    /// Of this process.
+    here: Registry,
+    /// Of all.
+    whole: Registry,
     deliveries: Family<Delivery, Counter>,
     jobs: Family<Job, Counter>,
     decisions: Family<Decision, Counter>,
@@ -87,6 +91,7 @@ pub(super) struct Metrics {
     parked: Gauge,
     quarantined: Gauge,
     oldest: Seconds,
+    answers: Gauge,
     staleness: Family<OfRepository, Seconds>,
     /// When each repository was last scanned; when it was first to be, where it never was.
     scanned: Mutex<BTreeMap<Repository, Instant>>,
@@ -100,7 +105,8 @@ const LATENCIES: [f64; 12] = [0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60
 impl Metrics {
     pub(super) fn new() -> Metrics {
         let mut metrics = Metrics {
-            registry: Registry::with_prefix("onetag"),
+            here: Registry::with_prefix("onetag"),
+            whole: Registry::with_prefix("onetag"),
             deliveries: Family::default(),
             jobs: Family::default(),
             decisions: Family::default(),
@@ -122,6 +128,7 @@ impl Metrics {
             parked: Gauge::default(),
             quarantined: Gauge::default(),
             oldest: Gauge::default(),
+            answers: Gauge::default(),
             staleness: Family::default(),
             scanned: Mutex::default(),
         };
@@ -131,7 +138,12 @@ impl Metrics {
 
     /// Each says whether it is of this process or of all that share its database.
     fn register(&mut self) {
-        let to = &mut self.registry;
+        self.register_here();
+        self.register_whole();
+    }
+
+    fn register_here(&mut self) {
+        let to = &mut self.here;
         to.register("deliveries", "Deliveries by hook and outcome, here", self.deliveries.clone());
         to.register("jobs_ended", "Runs of jobs by how they ended, here", self.jobs.clone());
         to.register("decisions", "Journal entries by decision, here", self.decisions.clone());
@@ -155,7 +167,6 @@ impl Metrics {
         to.register("catalog_listed", catalogs, self.catalogs.clone());
         to.register("audit_failures", "Audits that came to no end, here", self.audit_failures.clone());
         to.register("problems_found", "New problems that audits found, by code, here", self.problems.clone());
-        to.register("versions", "Plain tags by how they were last found, for all replicas", self.versions.clone());
         to.register("notices", "Notices sent onwards by outcome, here", self.notices.clone());
         to.register("panics", "Jobs that panicked, here", self.panics.clone());
         to.register("reload_failures", "Reloads refused because of the file, here", self.reload_failures.clone());
@@ -165,6 +176,14 @@ impl Metrics {
             Unit::Seconds,
             self.latency.clone(),
         );
+        let staleness = "How long ago each repository was last scanned successfully, by any replica";
+        to.register_with_unit("scan_staleness", staleness, Unit::Seconds, self.staleness.clone());
+        to.register("database_answers", "Whether the database told what is of all: 1 or 0, here", self.answers.clone());
+    }
+
+    fn register_whole(&mut self) {
+        let to = &mut self.whole;
+        to.register("versions", "Plain tags by how they were last found, for all replicas", self.versions.clone());
         to.register("jobs_waiting", "Plain tags that wait to be looked at, for all replicas", self.waiting.clone());
         to.register("jobs_running", "Plain tags that are being looked at, for all replicas", self.running.clone());
         to.register(
@@ -183,8 +202,6 @@ impl Metrics {
             "Deliveries kept because they could not be used, for all replicas",
             self.quarantined.clone(),
         );
-        let staleness = "How long ago each repository was last scanned successfully, by any replica";
-        to.register_with_unit("scan_staleness", staleness, Unit::Seconds, self.staleness.clone());
         to.register_with_unit(
             "oldest_waiting",
             "How long the oldest unanswered wake-up has been waiting, for all replicas",
@@ -284,10 +301,27 @@ impl Metrics {
         self.reload_failures.inc();
     }
 
-    /// All of it as text, with the store's counts as they are now.
-    pub(super) fn text(&self, counts: &Counts, overview: &[Overview]) -> String {
+    /// All of it as text, with the store's counts as they are now; without what is of all where the store
+    /// does not tell: what this process did is of interest just then.
+    pub(super) fn text(&self, whole: Option<(Counts, Vec<Overview>)>) -> String {
         // Held to the end: of two who ask at one time neither is to find what the other cleared.
         let scanned = self.scanned.lock().expect("no panic happens while it is held");
+        for (repository, at) in scanned.iter() {
+            let labels = OfRepository { repository: repository.to_string() };
+            self.staleness.get_or_create(&labels).set(at.elapsed().as_secs_f64());
+        }
+        self.answers.set(i64::from(whole.is_some()));
+        let mut text = String::new();
+        let mut encoded = encode_registry(&mut text, &self.here);
+        if let Some((counts, overview)) = whole {
+            self.set_whole(&counts, &overview);
+            encoded = encoded.and_then(|()| encode_registry(&mut text, &self.whole));
+        }
+        encoded.and_then(|()| encode_eof(&mut text)).expect("writing to a string cannot fail");
+        text
+    }
+
+    fn set_whole(&self, counts: &Counts, overview: &[Overview]) {
         self.versions.clear();
         for (overview, (state, count)) in overview.iter().flat_map(|it| it.tally.states.iter().map(move |s| (it, s))) {
             let labels = OfState { repository: overview.repository.to_string(), state: state.clone() };
@@ -300,13 +334,6 @@ impl Metrics {
         set(&self.held, counts.held);
         set(&self.parked, counts.parked);
         set(&self.quarantined, counts.quarantined);
-        for (repository, at) in scanned.iter() {
-            let labels = OfRepository { repository: repository.to_string() };
-            self.staleness.get_or_create(&labels).set(at.elapsed().as_secs_f64());
-        }
         self.oldest.set(counts.oldest_waiting.unwrap_or_default().as_secs_f64());
-        let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &self.registry).expect("writing to a string cannot fail");
-        text
     }
 }
