@@ -121,6 +121,12 @@ impl Replica {
         answer.is_ok_and(|answer| answer.status().as_u16() == 202)
     }
 
+    /// Delivers a push again and again until it is acknowledged, as senders do.
+    pub(super) async fn tell_at_last(&self, repository: &str, tag: &str, digest: &str) {
+        eventually("the delivery is acknowledged", async || self.tell(repository, tag, digest).await.then_some(()))
+            .await;
+    }
+
     /// Has an operator's wish seen to, however long that takes; returns the answer's status.
     pub(super) async fn operate(&self, what: &str, repository: &str, tag: &str) -> u16 {
         let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().expect("an HTTP client");
@@ -131,7 +137,8 @@ impl Replica {
 
     /// What the admin listener has at this path.
     pub(super) async fn get(&self, path: &str) -> Option<String> {
-        let answer = self.client.get(format!("http://{}{path}", self.admin)).send().await.ok()?;
+        let request = self.client.get(format!("http://{}{path}", self.admin));
+        let answer = request.timeout(std::time::Duration::from_secs(10)).send().await.ok()?;
         answer.text().await.ok()
     }
 
