@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "nothing is expected to fail here but what a story is about")]
 
+mod balancer;
 mod chaos;
 mod gate;
 mod settings;
@@ -94,8 +95,17 @@ impl Replica {
 
     /// Ends it by SIGKILL.
     pub(super) async fn kill(&self) {
+        self.end("KILL").await;
+    }
+
+    /// Tells it to end, and waits until it has.
+    pub(super) async fn stop(&self) {
+        self.end("TERM").await;
+    }
+
+    async fn end(&self, signal: &str) {
         let running = self.running.lock().unwrap().take().expect("it runs");
-        running.signal("KILL").await;
+        running.signal(signal).await;
         let ran = running.wait().await;
         self.earlier_logs.lock().unwrap().push_str(&ran.stderr);
     }

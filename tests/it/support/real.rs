@@ -6,7 +6,7 @@ use std::fs::File;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -274,10 +274,20 @@ fn spawn(directory: &Path) -> Child {
         .unwrap_or_else(|error| panic!("could not start {PROGRAM}: {error}; install `docker-registry`"))
 }
 
-/// A loopback address that nobody listens on at this moment.
+/// An address on this machine that nobody listens at, and that nobody else is given here.
+///
+/// Whoever connects to something is given a port from 32768 on for it: one below stays free until it is
+/// listened at.
 pub fn free_address() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free loopback port");
-    listener.local_addr().expect("a bound listener has an address").to_string()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        // Other test processes begin elsewhere.
+        let number = std::process::id().wrapping_mul(97).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = u16::try_from(11_000 + number % 20_000).expect("it is less than 31,000");
+        if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)) {
+            return listener.local_addr().expect("a bound listener has an address").to_string();
+        }
+    }
 }
 
 fn manifest_path(reference: &str) -> String {
