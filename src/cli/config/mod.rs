@@ -38,8 +38,9 @@ use value::Value;
 pub(in crate::cli) use world::{File, World};
 use world::{LARGEST_FILE, Place};
 
-/// How long a job is nobody else's: longer than a registry may take for anything.
-const LEASE: Duration = Duration::from_secs(120);
+/// How long a job is nobody else's, and a quarter more for the last write: whoever dies with a tag leaves it to
+/// others within a minute, and a write is given ten seconds.
+const LEASE: Duration = Duration::from_secs(40);
 const SHORTEST_LEASE: Duration = Duration::from_secs(2);
 const LONGEST_LEASE: Duration = Duration::from_secs(600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
