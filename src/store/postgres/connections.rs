@@ -12,7 +12,7 @@ use std::{fmt, io};
 
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
-use sqlx::{ConnectOptions, Connection as _, PgConnection};
+use sqlx::{ConnectOptions, Connection as _, PgConnection, Row as _};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::super::StoreError;
@@ -191,9 +191,11 @@ pub(super) fn is_useless(error: &sqlx::Error) -> bool {
     is_about_connection(error) || code(error).is_some_and(|code| code == "25006")
 }
 
+/// Asks in one message: a pooler may hand a second one to another server.
 async fn only_primary(mut connection: PgConnection) -> sqlx::Result<PgConnection> {
-    let asked = sqlx::query_scalar("SELECT pg_is_in_recovery()").persistent(false).fetch_one(&mut connection);
-    match tokio::time::timeout(CONNECT, asked).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))? {
+    let asked = sqlx::raw_sql("SELECT pg_is_in_recovery()").fetch_one(&mut connection);
+    let answer = tokio::time::timeout(CONNECT, asked).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
+    match answer.try_get(0)? {
         false => Ok(connection),
         true => Err(io::Error::new(io::ErrorKind::NotConnected, "none of the servers can be written").into()),
     }

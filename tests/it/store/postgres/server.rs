@@ -3,8 +3,8 @@
 use onetag::store::{List, Store, StoreError};
 
 use super::super::{claim_one, wake};
-use crate::support::Postgres;
 use crate::support::postgres::{connect, execute};
+use crate::support::{Pooler, Postgres};
 
 fn told(error: &StoreError) -> String {
     let text = format!("{error}\nhint: {}", error.hint().unwrap_or("none"));
@@ -132,4 +132,26 @@ async fn a_commit_is_durable_whatever_the_servers_settings_say() {
     .await;
     store.accept(vec![wake("xenial")]).await.expect("it is durable");
     claim_one(&store).await;
+}
+
+/// Between two messages that are not in one transaction, the pooler may change the server's side.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn several_servers_may_be_behind_poolers() {
+    let pooler = Pooler::with_connections(Postgres::shared(), 2);
+    let address = pooler.address(&Postgres::shared().database().await);
+    let store = Store::open(&address).await.unwrap();
+    let calls = (0..40).map(|n| {
+        let store = store.clone();
+        tokio::spawn(async move { store.jobs(List::Active, n).await })
+    });
+    for call in futures_util::future::join_all(calls).await {
+        call.unwrap().unwrap();
+    }
+    store.close().await;
+    // The pooler has two connections from now on, and takes one after the other.
+    let host = address.split('@').nth(1).unwrap().split('/').next().unwrap();
+    let both = address.replace(host, &format!("{host},{host}"));
+    for _ in 0..3 {
+        Store::open(&both).await.expect("one of them can be written").close().await;
+    }
 }
