@@ -18,9 +18,11 @@ pub(super) const KNOWN: i64 = SCHEMAS.len() as i64;
 /// Any number, if it is always the same: held until the transaction ends, so that one migrates.
 const ALONE: &str = "SELECT pg_advisory_xact_lock(8031932279157942632)";
 
+const IS_THERE: &str = "SELECT to_regnamespace('onetag') IS NOT NULL";
 const IS_MADE: &str = "SELECT to_regclass('onetag.schema') IS NOT NULL";
-const MAKE: &str = "CREATE SCHEMA IF NOT EXISTS onetag;
-    CREATE TABLE onetag.schema (version bigint NOT NULL, compatible_since bigint NOT NULL);
+/// Only where it is not there: `IF NOT EXISTS` is refused to who may not make one, though one is there.
+const MAKE_SCHEMA: &str = "CREATE SCHEMA onetag";
+const MAKE: &str = "CREATE TABLE onetag.schema (version bigint NOT NULL, compatible_since bigint NOT NULL);
     INSERT INTO onetag.schema VALUES (0, 0);";
 const VERSION: &str = "SELECT version, compatible_since FROM onetag.schema";
 const SET_VERSION: &str = "UPDATE onetag.schema SET version = $1, compatible_since = $2";
@@ -58,6 +60,10 @@ impl Database {
 
 async fn migrate(db: &mut PgConnection) -> sqlx::Result<Found> {
     sqlx::raw_sql(ALONE).execute(&mut *db).await?;
+    let is_there: bool = super::query(IS_THERE).fetch_one(&mut *db).await?.try_get(0)?;
+    if !is_there {
+        sqlx::raw_sql(MAKE_SCHEMA).execute(&mut *db).await?;
+    }
     let is_made: bool = super::query(IS_MADE).fetch_one(&mut *db).await?.try_get(0)?;
     if !is_made {
         sqlx::raw_sql(MAKE).execute(&mut *db).await?;

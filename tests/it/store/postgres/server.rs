@@ -134,6 +134,25 @@ async fn a_commit_is_durable_whatever_the_servers_settings_say() {
     claim_one(&store).await;
 }
 
+/// A user who may make nothing in a database, but owns what stands there.
+async fn user_of_schema(address: &str, name: &str) -> String {
+    let database = address.rsplit('/').next().unwrap();
+    let mut db = connect(address).await;
+    let made = format!(
+        "CREATE ROLE {name} LOGIN; REVOKE ALL ON DATABASE {database} FROM PUBLIC;
+         GRANT CONNECT ON DATABASE {database} TO {name}; CREATE SCHEMA onetag AUTHORIZATION {name}"
+    );
+    execute(&mut db, made).await;
+    address.replace("postgres@", &format!("{name}@"))
+}
+
+#[tokio::test]
+async fn a_schema_that_was_made_for_it_is_enough() {
+    let address = Postgres::shared().database().await;
+    let store = Store::open(&user_of_schema(&address, "tenant").await).await.expect("it owns the schema");
+    store.accept(vec![wake("xenial")]).await.unwrap();
+}
+
 /// Between two messages that are not in one transaction, the pooler may change the server's side.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn several_servers_may_be_behind_poolers() {
