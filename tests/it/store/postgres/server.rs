@@ -153,6 +153,33 @@ async fn a_schema_that_was_made_for_it_is_enough() {
     store.accept(vec![wake("xenial")]).await.unwrap();
 }
 
+/// On a journal of years, an index takes minutes to build.
+#[tokio::test]
+async fn a_migration_takes_as_long_as_it_takes_and_others_wait_for_it() {
+    let address = Postgres::shared().database().await;
+    let mut db = connect(&address).await;
+    let slow = "CREATE FUNCTION slow() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(17); END $$;
+                CREATE EVENT TRIGGER slow ON ddl_command_start WHEN TAG IN ('CREATE SCHEMA') EXECUTE FUNCTION slow()";
+    execute(&mut db, slow).await;
+    let (one, two) = futures_util::future::join(Store::open(&address), Store::open(&address)).await;
+    one.expect("it took its time").accept(vec![wake("xenial")]).await.unwrap();
+    two.expect("it waited").accept(vec![wake("bionic")]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_migration_waits_for_no_other_program_for_long() {
+    let address = Postgres::shared().database().await;
+    let mut db = connect(&address).await;
+    // A trigger sees what the transaction was told.
+    let asked = "CREATE FUNCTION asked() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN
+                     IF current_setting('lock_timeout') <> '1500ms' OR current_setting('statement_timeout') <> '0'
+                     THEN RAISE 'bounded by % and %', current_setting('lock_timeout'), current_setting('statement_timeout');
+                     END IF; END $$;
+                 CREATE EVENT TRIGGER asked ON ddl_command_start EXECUTE FUNCTION asked()";
+    execute(&mut db, asked).await;
+    Store::open(&address).await.expect("a lock is waited for 1.5 s, the rest as long as it takes");
+}
+
 /// Between two messages that are not in one transaction, the pooler may change the server's side.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn several_servers_may_be_behind_poolers() {
