@@ -24,6 +24,16 @@ pub enum StoreError {
         /// What may stand there.
         expected: String,
     },
+    /// The server lacks what is needed of it.
+    #[error("`{database}` is PostgreSQL {found}, and this onetag needs {needed} or later")]
+    Older {
+        /// The server and its database.
+        database: String,
+        /// What it says it is.
+        found: String,
+        /// The first version that will do.
+        needed: i32,
+    },
     /// The server does not answer, or its connections break.
     #[error("`{database}` cannot be reached: {detail}")]
     Unreachable {
@@ -132,6 +142,7 @@ impl StoreError {
         Some(match self {
             Self::Address { .. } => "for example `sqlite://onetag.db`, or `sqlite:///var/lib/onetag/onetag.db`",
             Self::Parameter { .. } => "see <https://www.postgresql.org/docs/current/libpq-ssl.html>",
+            Self::Older { .. } => "bring the server up to date, or name another",
             Self::Unreachable { .. } => "deliveries are refused and sent again by their senders until it is back",
             Self::Login { .. } => {
                 "the password is taken from `password` beside `url`, the address, PGPASSWORD or .pgpass"

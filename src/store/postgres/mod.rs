@@ -122,6 +122,7 @@ impl Database {
             outdated: std::sync::OnceLock::new(),
         };
         let database = Database { shared: Arc::new(shared) };
+        database.check_server().await?;
         database.migrate().await?;
         database.assert_writable().await?;
         tokio::spawn(wakes::run(Arc::downgrade(&database.shared), received));

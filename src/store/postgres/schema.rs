@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::super::StoreError;
 use super::{Database, PATIENCE, Patience, kept, taken, unnamed};
+use crate::model::text::clean;
 
 /// Each brings the schema from the version before it to its own, and names the oldest version whose
 /// programs may use it. Those that were released stay as they are.
@@ -18,6 +19,10 @@ const SCHEMAS: &[(&str, i64)] = &[(include_str!("schema/1.sql"), 1), (include_st
 
 /// The latest schema known here.
 pub(super) const KNOWN: i64 = SCHEMAS.len() as i64;
+
+/// The first version that names transactions so that their end can be asked for (`xid8`).
+const NEEDED: i32 = 13;
+const SERVER: &str = "SELECT current_setting('server_version_num')::int, current_setting('server_version')";
 
 /// Building an index on a long journal, or waiting for somebody who does, takes as long as it takes;
 /// a server that fell silent is not waited for all day.
@@ -50,6 +55,22 @@ struct Found {
 }
 
 impl Database {
+    /// Refuses a server that lacks what is needed of it.
+    pub(super) async fn check_server(&self) -> Result<(), StoreError> {
+        let asked = self.write("ask which version the server is", |db| {
+            Box::pin(async move {
+                let row = super::query(SERVER).fetch_one(db).await?;
+                Ok((row.try_get::<i32, _>(0)?, row.try_get::<String, _>(1)?))
+            })
+        });
+        match asked.await? {
+            (number, found) if number < NEEDED * 10_000 => {
+                Err(StoreError::Older { database: self.name(), found: clean(&found, 60), needed: NEEDED })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Brings the schema up to date, in one transaction, which is not bounded as those of deliveries are.
     ///
     /// # Errors

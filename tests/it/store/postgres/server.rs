@@ -180,6 +180,28 @@ async fn a_migration_waits_for_no_other_program_for_long() {
     Store::open(&address).await.expect("a lock is waited for 1.5 s, the rest as long as it takes");
 }
 
+#[tokio::test]
+async fn a_server_that_is_too_old_is_refused() {
+    let address = Postgres::shared().database().await;
+    let name = address.rsplit('/').next().unwrap();
+    let mut db = connect(&address).await;
+    // What the server says of itself, in a place that is looked at first.
+    let older = format!(
+        "CREATE SCHEMA older;
+         CREATE FUNCTION older.current_setting(text) RETURNS text LANGUAGE sql AS $$ SELECT CASE $1
+             WHEN 'server_version_num' THEN '120022' WHEN 'server_version' THEN '12.22 (Debian)'
+             ELSE pg_catalog.current_setting($1) END $$;
+         ALTER DATABASE {name} SET search_path = older, pg_catalog"
+    );
+    execute(&mut db, older).await;
+    let error = Store::open(&address).await.expect_err("it knows no xid8");
+    let text = told(&error).replace(name, "onetag");
+    insta::assert_snapshot!(text, @r"
+    `postgres://127.0.0.1:5432/onetag` is PostgreSQL 12.22 (Debian), and this onetag needs 13 or later
+    hint: bring the server up to date, or name another
+    ");
+}
+
 /// Between two messages that are not in one transaction, the pooler may change the server's side.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn several_servers_may_be_behind_poolers() {
