@@ -7,6 +7,7 @@ use reqwest::Url;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::StoreError;
+use super::trust::SSL_MODES;
 use crate::model::text::clean;
 
 /// What may be said after the `?` of a PostgreSQL address, as libpq names it.
@@ -15,8 +16,6 @@ const PARAMETERS: &[&str] =
 /// Which of several servers is meant. Only one that can be written is of use, so nothing else may be said.
 const SESSION: &str = "target_session_attrs";
 const SESSIONS: &[&str] = &["read-write", "primary"];
-/// How much a connection may trust the way to the server (libpq, "SSL Mode Descriptions").
-const SSL_MODES: &[&str] = &["disable", "prefer", "require", "verify-ca", "verify-full"];
 
 /// A database: `sqlite://` and a path, or `postgres://user@host:5432/name?sslmode=verify-full`, where
 /// `host:5432,other:5432` are several servers of which one can be written at a time.
@@ -51,17 +50,15 @@ impl Address {
         if self.servers().iter().any(|server| server.expose_secret().parse::<Url>().is_err()) {
             return Err(refused());
         }
-        let query = self.text().split_once('?').map_or("", |(_, query)| query);
-        let parameters = Url::parse(&format!("postgres://server/?{query}")).map_err(|_| refused())?;
-        for (key, value) in parameters.query_pairs() {
+        for (key, value) in self.parameters() {
             let parameter = |expected: &[&str]| StoreError::Parameter { expected: expected.join(", ") };
-            if !PARAMETERS.contains(&key.as_ref()) {
+            if !PARAMETERS.contains(&key.as_str()) {
                 return Err(parameter(PARAMETERS));
             }
-            if key == "sslmode" && !SSL_MODES.contains(&value.as_ref()) {
+            if key == "sslmode" && !SSL_MODES.contains(&value.as_str()) {
                 return Err(parameter(SSL_MODES));
             }
-            if key == SESSION && !SESSIONS.contains(&value.as_ref()) {
+            if key == SESSION && !SESSIONS.contains(&value.as_str()) {
                 return Err(parameter(SESSIONS));
             }
         }
@@ -78,6 +75,17 @@ impl Address {
         let query: Vec<&str> = query.split('&').filter(|pair| !pair.starts_with(SESSION)).collect();
         let query = query.join("&");
         hosts.split(',').map(|host| format!("{scheme}://{login}{host}{path}?{query}").into()).collect()
+    }
+
+    /// What the `?` is followed by.
+    pub(super) fn parameters(&self) -> Vec<(String, String)> {
+        let query = self.text().split_once('?').map_or("", |(_, query)| query);
+        form_urlencoded::parse(query.as_bytes()).into_owned().collect()
+    }
+
+    /// One of them; the last, if it is there more than once.
+    pub(super) fn parameter(&self, name: &str) -> Option<String> {
+        self.parameters().into_iter().rev().find_map(|(key, value)| (key == name).then_some(value))
     }
 
     pub(super) fn text(&self) -> &str {

@@ -48,8 +48,11 @@ impl Connections {
     /// Nothing is connected yet.
     pub(super) fn new(address: &Address) -> Result<Connections, StoreError> {
         address.check()?;
+        let variable = |name: &str| std::env::var(name).ok();
+        address.check_here(&variable, &|path: &std::path::Path| std::fs::read(path))?;
+        let is_proof_wanted = address.is_proof_wanted(&variable)?;
         let servers = address.servers();
-        let servers = servers.iter().map(|server| options(server, address.password()));
+        let servers = servers.iter().map(|server| options(server, address.password(), is_proof_wanted));
         let servers = servers.collect::<Result<Vec<_>, _>>()?;
         let hosts: Vec<String> = servers.iter().map(host).collect();
         let database = servers[0].get_database().unwrap_or(servers[0].get_username());
@@ -136,6 +139,10 @@ impl Connections {
             (_, sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_)) => {
                 StoreError::Corrupt { database, detail: error.to_string() }
             }
+            (_, sqlx::Error::Tls(cause)) => StoreError::Untrusted { database, detail: cause.to_string() },
+            (_, sqlx::Error::Io(cause)) if is_about_trust(&error) => {
+                StoreError::Untrusted { database, detail: cause.to_string() }
+            }
             (_, error) if is_about_connection(error) => StoreError::Unreachable { database, detail: message(error) },
             _ => StoreError::Other { request, source: Arc::new(error) },
         }
@@ -166,14 +173,18 @@ pub(super) fn code(error: &sqlx::Error) -> Option<String> {
 
 /// Whether another try may do better: the server restarts, fails over, or had to choose between two.
 pub(super) fn may_pass(error: &sqlx::Error) -> bool {
-    // A certificate that is not trusted is not trusted the next time either.
-    let is_about_trust = match error {
-        sqlx::Error::Tls(_) => true,
-        sqlx::Error::Io(error) => error.kind() == std::io::ErrorKind::InvalidData,
-        _ => false,
-    };
     let is_of_the_moment = |code: &str| matches!(code, "25006" | "40001" | "40P01" | "55P03" | "53300");
-    !is_about_trust && is_about_connection(error) || code(error).is_some_and(|code| is_of_the_moment(&code))
+    !is_about_trust(error) && is_about_connection(error) || code(error).is_some_and(|code| is_of_the_moment(&code))
+}
+
+/// Whether the server could not prove who it is. A certificate that is not trusted is not trusted the
+/// next time either.
+fn is_about_trust(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Tls(_) => true,
+        sqlx::Error::Io(error) => error.kind() == io::ErrorKind::InvalidData,
+        _ => false,
+    }
 }
 
 /// Whether the connection is gone, or none could be made.
@@ -213,7 +224,11 @@ fn host(options: &PgConnectOptions) -> String {
 ///
 /// No statement is kept prepared, and nothing is asked of the session: a pooler may give each
 /// transaction another one.
-fn options(server: &SecretString, password: Option<&str>) -> Result<PgConnectOptions, StoreError> {
+fn options(
+    server: &SecretString,
+    password: Option<&str>,
+    is_proof_wanted: bool,
+) -> Result<PgConnectOptions, StoreError> {
     let refused = |_| StoreError::Address { scheme: "postgres".to_owned() };
     let server = server.expose_secret();
     let options = PgConnectOptions::from_str(server).map_err(refused)?;
@@ -221,9 +236,7 @@ fn options(server: &SecretString, password: Option<&str>) -> Result<PgConnectOpt
         Some(password) => options.password(password),
         None => options,
     };
-    // As libpq has it: who names an authority wants the server to be checked.
-    let is_checked = matches!(options.get_ssl_mode(), PgSslMode::Require) && server.contains("sslrootcert=");
-    let options = if is_checked { options.ssl_mode(PgSslMode::VerifyCa) } else { options };
+    let options = if is_proof_wanted { options.ssl_mode(PgSslMode::VerifyFull) } else { options };
     Ok(options
         .application_name("onetag")
         .extra_float_digits(None)

@@ -4,7 +4,9 @@
 
 mod chaos;
 mod gate;
+mod passwords;
 mod settings;
+mod strict;
 mod together;
 
 use std::sync::Mutex;
