@@ -51,7 +51,7 @@ impl Connections {
         let variable = |name: &str| std::env::var(name).ok();
         address.check_here(&variable, &|path: &std::path::Path| std::fs::read(path))?;
         let is_proof_wanted = address.is_proof_wanted(&variable)?;
-        let servers = address.servers();
+        let servers = address.servers()?;
         let servers = servers.iter().map(|server| options(server, address.password(), is_proof_wanted));
         let servers = servers.collect::<Result<Vec<_>, _>>()?;
         let hosts: Vec<String> = servers.iter().map(host).collect();
