@@ -1,5 +1,8 @@
 //! Where the database's password comes from, when it is read, and that it is never shown.
 
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
 use tempfile::TempDir;
 
 use super::strict::{ESCAPED, PASSWORD, Strict};
@@ -12,7 +15,9 @@ async fn a_password_comes_from_wherever_it_is_kept_and_is_not_shown() {
     let url = strict.address("onetag", "localhost", "");
     let table = |password: &str| format!("database = {{ url = \"{url}\", password = {password} }}");
     std::fs::write(strict.path("password"), format!("{PASSWORD}\n")).unwrap();
-    let pgpass = format!("localhost:*:onetag:onetag:{}\n", PASSWORD.replace(':', "\\:"));
+    // Somebody forgot the database.
+    let malformed = "localhost:5432:onetag:malformed-canary";
+    let pgpass = format!("{malformed}\nlocalhost:*:onetag:onetag:{}\n", PASSWORD.replace(':', "\\:"));
     for (way, database) in [
         ("env", table("{ env = \"THE_PASSWORD\" }")),
         ("file", table(&format!("{{ file = \"{}\" }}", strict.path("password").display()))),
@@ -28,25 +33,25 @@ async fn a_password_comes_from_wherever_it_is_kept_and_is_not_shown() {
         std::fs::write(folder.path().join("onetag.toml"), text).unwrap();
         let cli = |more: &[&str]| {
             let cli = onetag(["serve", "--config", "onetag.toml"]).args(more).directory(folder.path());
+            private_file(&folder.path().join("pgpass"), &pgpass);
             let cli = cli.env("RUST_LOG", "trace").env("THE_PASSWORD", PASSWORD);
-            match way {
-                "PGPASSWORD" => cli.env("PGPASSWORD", PASSWORD),
-                "pgpass" => {
-                    std::fs::write(folder.path().join("pgpass"), &pgpass).unwrap();
-                    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-                    std::fs::set_permissions(folder.path().join("pgpass"), mode).unwrap();
-                    cli.env("PGPASSFILE", folder.path().join("pgpass"))
-                }
-                _ => cli,
-            }
+            let cli = cli.env("PGPASSFILE", folder.path().join("pgpass"));
+            if way == "PGPASSWORD" { cli.env("PGPASSWORD", PASSWORD) } else { cli }
         };
         let checked = cli(&["--check"]).run().await.expect(0);
         let running = cli(&[]).spawn();
         running.wait_for("Listening for deliveries").await;
         running.signal("TERM").await;
         let ran = running.wait().await.expect(0);
+        let is_told = ran.stderr.contains("line 1 of") && ran.stderr.contains("host:port:database:user:password");
+        assert_eq!(is_told, way == "pgpass", "{way}: {}", ran.stderr);
         for text in [checked.stdout, checked.stderr, ran.stdout, ran.stderr] {
             assert!(!text.contains("canary"), "{way}: {text}");
         }
     }
+}
+
+fn private_file(path: &Path, content: &str) {
+    std::fs::write(path, content).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
 }
