@@ -2,13 +2,14 @@
 //! here shows one.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use reqwest::Url;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::StoreError;
 use super::trust::SSL_MODES;
-use crate::model::text::clean;
+use crate::model::text::{clean, without_newline};
 
 /// What may be said after the `?` of a PostgreSQL address, as libpq names it.
 const PARAMETERS: &[&str] =
@@ -24,13 +25,28 @@ const PLACES: &[&str] = &["host", "hostaddr", "port"];
 #[derive(Clone)]
 pub struct Address {
     url: SecretString,
-    password: Option<SecretString>,
+    password: Option<Password>,
+}
+
+/// A password that stands beside the address.
+#[derive(Clone)]
+struct Password {
+    /// As it was when the configuration was read.
+    first: SecretString,
+    /// The file that has it, where whoever changes it writes the next.
+    file: Option<PathBuf>,
 }
 
 impl Address {
     /// The same database, logged in to with this password instead of the address's.
     pub fn with_password(self, password: SecretString) -> Address {
-        Address { password: Some(password), ..self }
+        Address { password: Some(Password { first: password, file: None }), ..self }
+    }
+
+    /// The same with a password that was found in this file, which is asked for it again with each
+    /// connection: passwords are changed while programs run.
+    pub fn with_password_file(self, password: SecretString, file: PathBuf) -> Address {
+        Address { password: Some(Password { first: password, file: Some(file) }), ..self }
     }
 
     /// Whether it is a PostgreSQL server's, which several processes may use.
@@ -116,8 +132,12 @@ impl Address {
         self.url.expose_secret()
     }
 
-    pub(super) fn password(&self) -> Option<&str> {
-        self.password.as_ref().map(|password| password.expose_secret())
+    /// The password beside the address, as it is now; a file that cannot be read has the one it had.
+    pub(super) fn password(&self) -> Option<SecretString> {
+        let password = self.password.as_ref()?;
+        let text = password.file.as_ref().and_then(|file| std::fs::read_to_string(file).ok());
+        let now = text.as_deref().map(without_newline).filter(|text| !text.is_empty());
+        Some(now.map_or_else(|| password.first.clone(), SecretString::from))
     }
 }
 
@@ -146,7 +166,14 @@ impl From<&Address> for Address {
 
 impl PartialEq for Address {
     fn eq(&self, other: &Address) -> bool {
-        self.text() == other.text() && self.password() == other.password()
+        self.text() == other.text() && self.password == other.password
+    }
+}
+
+impl PartialEq for Password {
+    /// A file is the same, whatever it holds by now.
+    fn eq(&self, other: &Password) -> bool {
+        self.file == other.file && (self.file.is_some() || self.first.expose_secret() == other.first.expose_secret())
     }
 }
 
@@ -217,6 +244,20 @@ mod tests {
         let uneven = Address::from("postgres://a,b,c/onetag?port=1,2").check().expect_err("which is whose?");
         assert!(uneven.to_string().ends_with("expected one port for all hosts, or one for each"), "{uneven}");
         Address::from("postgres://onetag@/onetag?host=db1,db2").check().expect("it is one");
+    }
+
+    #[test]
+    fn a_password_in_a_file_is_read_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("password");
+        let address = Address::from("postgres://db/onetag").with_password_file("first".into(), file.clone());
+        let now = || address.password().expect("it has one").expose_secret().to_owned();
+        assert_eq!(now(), "first", "while the file is away");
+        std::fs::write(&file, "second\r\n").expect("a file");
+        assert_eq!(now(), "second");
+        let again = Address::from("postgres://db/onetag").with_password_file("second".into(), file);
+        assert!(address == again, "it is the same place");
+        assert!(address != Address::from("postgres://db/onetag").with_password("second".into()));
     }
 
     fn servers(address: &Address) -> Vec<String> {

@@ -178,7 +178,7 @@ impl StoreError {
             Self::Older { .. } => "bring the server up to date, or name another",
             Self::Unreachable { .. } => "deliveries are refused and sent again by their senders until it is back",
             Self::Login { .. } => {
-                "the password is taken from `password` beside `url`, the address, PGPASSWORD or .pgpass"
+                "the password is taken from `password` beside `url`, the address, PGPASSWORD or .pgpass; a file is read again with each connection"
             }
             Self::NotAllowed { .. } => "the user must own the schema `onetag`, or be allowed to make it",
             Self::Full { .. } => "make space; deliveries are refused and sent again by their senders until then",

@@ -250,10 +250,12 @@ fn database(top: &Section<'_>, reader: Reader<'_>, place: &Place<'_>) -> Option<
         )),
         Err(error) => url.problem(error),
     }
-    match password {
-        Some(password) if matches!(reader, Reader::Service) => Some(address.with_password(place.secret(password)?)),
-        _ => Some(address),
-    }
+    let Some(password) = password.filter(|_| matches!(reader, Reader::Service)) else { return Some(address) };
+    let secret = place.secret(password)?;
+    Some(match place.path_of_secret(password) {
+        Some(file) => address.with_password_file(secret, file),
+        None => address.with_password(secret),
+    })
 }
 
 /// What the database's address needs of this machine.

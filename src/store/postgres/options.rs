@@ -57,7 +57,7 @@ impl Servers {
     pub(super) fn options(&self, number: usize) -> PgConnectOptions {
         let server = &self.servers[number];
         let options = server.options.clone();
-        let password = match self.address.password().map(SecretString::from) {
+        let password = match self.address.password() {
             None if server.has_no_password => passwords().find(&server.login()).cloned(),
             password => password,
         };
