@@ -49,6 +49,12 @@ pub fn about(name: Option<&str>, message: &str) -> String {
     }
 }
 
+/// A secret in a file, without the newline that editors and `echo` end it with.
+pub fn without_newline(text: &str) -> &str {
+    let line = text.strip_suffix('\n').map(|text| text.strip_suffix('\r').unwrap_or(text));
+    line.unwrap_or(text)
+}
+
 /// Control characters, and the format characters that reorder, hide or join what stands near them.
 pub(super) fn is_unsafe(c: char) -> bool {
     c.is_control()

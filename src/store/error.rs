@@ -24,6 +24,44 @@ pub enum StoreError {
         /// What may stand there.
         expected: String,
     },
+    /// A variable of the environment says what cannot be done.
+    #[error("the environment's `{name}` is `{found}`: expected {expected}")]
+    Variable {
+        /// The variable.
+        name: &'static str,
+        /// What it holds.
+        found: String,
+        /// What it may hold.
+        expected: String,
+    },
+    /// A file that the address or the environment names for TLS is not what it should be.
+    #[error("`{parameter}` names {path}, which {problem}")]
+    Certificate {
+        /// What names it.
+        parameter: &'static str,
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The server's certificate is none, is not its own, or nobody that is trusted has signed it.
+    #[error("`{database}` could not prove who it is: {detail}")]
+    Untrusted {
+        /// The server and its database.
+        database: String,
+        /// What the driver said.
+        detail: String,
+    },
+    /// The server lacks what is needed of it.
+    #[error("`{database}` is PostgreSQL {found}, and this onetag needs {needed} or later")]
+    Older {
+        /// The server and its database.
+        database: String,
+        /// What it says it is.
+        found: String,
+        /// The first version that will do.
+        needed: i32,
+    },
     /// The server does not answer, or its connections break.
     #[error("`{database}` cannot be reached: {detail}")]
     Unreachable {
@@ -132,9 +170,15 @@ impl StoreError {
         Some(match self {
             Self::Address { .. } => "for example `sqlite://onetag.db`, or `sqlite:///var/lib/onetag/onetag.db`",
             Self::Parameter { .. } => "see <https://www.postgresql.org/docs/current/libpq-ssl.html>",
+            Self::Variable { .. } => "`sslmode` in the address counts instead, if it is there",
+            Self::Certificate { .. } => "name a file in PEM that this user may read, with the whole of its path",
+            Self::Untrusted { .. } => {
+                "the certificate must name the host and be signed by `sslrootcert` or a public CA; `require` and `verify-ca` with `sslrootcert` ask for the name, too"
+            }
+            Self::Older { .. } => "bring the server up to date, or name another",
             Self::Unreachable { .. } => "deliveries are refused and sent again by their senders until it is back",
             Self::Login { .. } => {
-                "the password is taken from `password` beside `url`, the address, PGPASSWORD or .pgpass"
+                "the password is taken from `password` beside `url`, the address, PGPASSWORD or .pgpass; a file is read again with each connection"
             }
             Self::NotAllowed { .. } => "the user must own the schema `onetag`, or be allowed to make it",
             Self::Full { .. } => "make space; deliveries are refused and sent again by their senders until then",

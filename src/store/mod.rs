@@ -17,6 +17,7 @@ mod postgres;
 mod rows;
 mod sqlite;
 mod together;
+mod trust;
 mod versions;
 
 use std::sync::Arc;

@@ -239,18 +239,29 @@ fn database(top: &Section<'_>, reader: Reader<'_>, place: &Place<'_>) -> Option<
         }
     };
     let address = Address::from(url.text("a database")?);
-    // Not repeated, since an address may hold a password.
-    match address.check() {
+    let checked = address.check().and_then(|()| match reader {
+        Reader::Service => check_here(&address, place.world),
+        Reader::Command(_) => Ok(()),
+    });
+    match checked {
         Ok(()) => {}
-        Err(error @ StoreError::Parameter { .. }) => url.problem(error),
-        Err(_) => url.problem(format!(
+        // Not repeated, since an address may hold a password.
+        Err(StoreError::Address { .. }) => url.problem(format!(
             "`database` is not one that can be used: expected for example `{usual}` or `postgres://onetag@db/onetag`"
         )),
+        Err(error) => url.problem(error),
     }
-    match password {
-        Some(password) if matches!(reader, Reader::Service) => Some(address.with_password(place.secret(password)?)),
-        _ => Some(address),
-    }
+    let Some(password) = password.filter(|_| matches!(reader, Reader::Service)) else { return Some(address) };
+    let secret = place.secret(password)?;
+    Some(match place.path_of_secret(password) {
+        Some(file) => address.with_password_file(secret, file),
+        None => address.with_password(secret),
+    })
+}
+
+/// What the database's address needs of this machine.
+fn check_here(address: &Address, world: &World<'_>) -> Result<(), StoreError> {
+    address.check_here(world.variable, &|path| (world.file)(path).map(|file| file.bytes))
 }
 
 fn days(value: Value<'_>) -> Option<u32> {

@@ -10,7 +10,7 @@ use toml::de::DeValue;
 use super::notes::shown;
 use super::section::nearest;
 use super::value::Value;
-use crate::model::text::clean;
+use crate::model::text::{clean, without_newline};
 use crate::registry::credentials::Environment;
 
 /// The largest file that is read: certificates, keys, secrets, the configuration itself.
@@ -142,6 +142,13 @@ impl Place<'_> {
         }
     }
 
+    /// The file that a secret is in, if it is in one.
+    pub(super) fn path_of_secret(&self, value: Value<'_>) -> Option<PathBuf> {
+        let DeValue::Table(table) = value.value.get_ref() else { return None };
+        let file = table.get("file")?.get_ref().as_str()?;
+        Some(self.folder.join(file))
+    }
+
     /// The text of a file, without the newline that editors and `echo` end it with.
     fn secret_file(&self, value: Value<'_>) -> Option<String> {
         let file = self.file(value)?;
@@ -153,7 +160,6 @@ impl Place<'_> {
             value.problem(format!("`{name}` does not hold text in UTF-8"));
             return None;
         };
-        let line = text.strip_suffix('\n').map(|text| text.strip_suffix('\r').unwrap_or(text));
-        Some(line.unwrap_or(&text).to_owned())
+        Some(without_newline(&text).to_owned())
     }
 }

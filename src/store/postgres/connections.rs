@@ -4,19 +4,18 @@
 //! something failed, took too long or was broken off, has it closed: nothing of a broken
 //! transaction can be left then, and a server that fell silent is not asked twice.
 
-use std::str::FromStr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use std::{fmt, io};
 
-use secrecy::{ExposeSecret as _, SecretString};
-use sqlx::postgres::{PgConnectOptions, PgSslMode};
-use sqlx::{ConnectOptions, Connection as _, PgConnection};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection, Row as _};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::super::StoreError;
 use super::super::address::Address;
+use super::options::Servers;
 
 /// The most connections of one process, beside the one that listens.
 const MOST: usize = 8;
@@ -29,8 +28,7 @@ const IDLE: Duration = Duration::from_secs(60);
 pub(super) struct Connections {
     /// Without the password: for messages.
     pub(super) name: String,
-    /// One for each server; at least one.
-    servers: Vec<PgConnectOptions>,
+    servers: Servers,
     /// The server that could be written last.
     primary: AtomicUsize,
     idle: Mutex<Vec<(PgConnection, Instant)>>,
@@ -47,13 +45,8 @@ pub(super) struct Lent<'a> {
 impl Connections {
     /// Nothing is connected yet.
     pub(super) fn new(address: &Address) -> Result<Connections, StoreError> {
-        address.check()?;
-        let servers = address.servers();
-        let servers = servers.iter().map(|server| options(server, address.password()));
-        let servers = servers.collect::<Result<Vec<_>, _>>()?;
-        let hosts: Vec<String> = servers.iter().map(host).collect();
-        let database = servers[0].get_database().unwrap_or(servers[0].get_username());
-        let name = format!("postgres://{}/{database}", hosts.join(","));
+        let servers = Servers::of(address)?;
+        let name = servers.name();
         let (primary, idle, permits) = (AtomicUsize::new(0), Mutex::default(), Semaphore::new(MOST));
         Ok(Connections { name, servers, primary, idle, permits })
     }
@@ -74,7 +67,7 @@ impl Connections {
         let last = self.primary.load(Ordering::Relaxed);
         let mut failure = sqlx::Error::PoolClosed;
         for number in (last..self.servers.len()).chain(0..last) {
-            let connecting = tokio::time::timeout(CONNECT, self.servers[number].connect());
+            let connecting = tokio::time::timeout(CONNECT, connect(self.servers.options(number)));
             let connected = match connecting.await.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
                 Ok(connection) if self.servers.len() == 1 => return Ok(connection),
                 Ok(connection) => only_primary(connection).await,
@@ -93,7 +86,7 @@ impl Connections {
 
     /// The server that could be written last.
     pub(super) fn options(&self) -> PgConnectOptions {
-        self.servers[self.primary.load(Ordering::Relaxed)].clone()
+        self.servers.options(self.primary.load(Ordering::Relaxed))
     }
 
     /// Closes those that nobody uses: what befell one connection has probably befallen all.
@@ -136,6 +129,10 @@ impl Connections {
             (_, sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_)) => {
                 StoreError::Corrupt { database, detail: error.to_string() }
             }
+            (_, sqlx::Error::Tls(cause)) => StoreError::Untrusted { database, detail: cause.to_string() },
+            (_, sqlx::Error::Io(cause)) if is_about_trust(&error) => {
+                StoreError::Untrusted { database, detail: cause.to_string() }
+            }
             (_, error) if is_about_connection(error) => StoreError::Unreachable { database, detail: message(error) },
             _ => StoreError::Other { request, source: Arc::new(error) },
         }
@@ -166,14 +163,18 @@ pub(super) fn code(error: &sqlx::Error) -> Option<String> {
 
 /// Whether another try may do better: the server restarts, fails over, or had to choose between two.
 pub(super) fn may_pass(error: &sqlx::Error) -> bool {
-    // A certificate that is not trusted is not trusted the next time either.
-    let is_about_trust = match error {
-        sqlx::Error::Tls(_) => true,
-        sqlx::Error::Io(error) => error.kind() == std::io::ErrorKind::InvalidData,
-        _ => false,
-    };
     let is_of_the_moment = |code: &str| matches!(code, "25006" | "40001" | "40P01" | "55P03" | "53300");
-    !is_about_trust && is_about_connection(error) || code(error).is_some_and(|code| is_of_the_moment(&code))
+    !is_about_trust(error) && is_about_connection(error) || code(error).is_some_and(|code| is_of_the_moment(&code))
+}
+
+/// Whether the server could not prove who it is. A certificate that is not trusted is not trusted the
+/// next time either.
+fn is_about_trust(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Tls(_) => true,
+        sqlx::Error::Io(error) => error.kind() == io::ErrorKind::InvalidData,
+        _ => false,
+    }
 }
 
 /// Whether the connection is gone, or none could be made.
@@ -191,40 +192,16 @@ pub(super) fn is_useless(error: &sqlx::Error) -> bool {
     is_about_connection(error) || code(error).is_some_and(|code| code == "25006")
 }
 
+async fn connect(options: PgConnectOptions) -> sqlx::Result<PgConnection> {
+    options.connect().await
+}
+
+/// Asks in one message: a pooler may hand a second one to another server.
 async fn only_primary(mut connection: PgConnection) -> sqlx::Result<PgConnection> {
-    let asked = sqlx::query_scalar("SELECT pg_is_in_recovery()").persistent(false).fetch_one(&mut connection);
-    match tokio::time::timeout(CONNECT, asked).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))? {
+    let asked = sqlx::raw_sql("SELECT pg_is_in_recovery()").fetch_one(&mut connection);
+    let answer = tokio::time::timeout(CONNECT, asked).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
+    match answer.try_get(0)? {
         false => Ok(connection),
         true => Err(io::Error::new(io::ErrorKind::NotConnected, "none of the servers can be written").into()),
     }
-}
-
-fn host(options: &PgConnectOptions) -> String {
-    match options.get_socket() {
-        Some(socket) => socket.display().to_string(),
-        None => format!("{}:{}", options.get_host(), options.get_port()),
-    }
-}
-
-/// A password of the configuration counts before the address's, and that before `PGPASSWORD` and
-/// `.pgpass`.
-///
-/// No statement is kept prepared, and nothing is asked of the session: a pooler may give each
-/// transaction another one.
-fn options(server: &SecretString, password: Option<&str>) -> Result<PgConnectOptions, StoreError> {
-    let refused = |_| StoreError::Address { scheme: "postgres".to_owned() };
-    let server = server.expose_secret();
-    let options = PgConnectOptions::from_str(server).map_err(refused)?;
-    let options = match password {
-        Some(password) => options.password(password),
-        None => options,
-    };
-    // As libpq has it: who names an authority wants the server to be checked.
-    let is_checked = matches!(options.get_ssl_mode(), PgSslMode::Require) && server.contains("sslrootcert=");
-    let options = if is_checked { options.ssl_mode(PgSslMode::VerifyCa) } else { options };
-    Ok(options
-        .application_name("onetag")
-        .extra_float_digits(None)
-        .statement_cache_capacity(0)
-        .disable_statement_logging())
 }

@@ -17,7 +17,9 @@ mod facts;
 mod history;
 mod jobs;
 mod news;
+mod options;
 mod pace;
+mod pgpass;
 mod runs;
 mod schema;
 mod versions;
@@ -52,6 +54,15 @@ const BEGIN: &str = "BEGIN;
            set_config('idle_in_transaction_session_timeout', '1500ms', true),
            set_config('synchronous_commit', replace(replace(current_setting('synchronous_commit'), 'off', 'on'), 'local', 'on'), true)";
 const BEGIN_READING: &str = "BEGIN READ ONLY";
+
+/// How long work may be tried, and how long the last try may take.
+#[derive(Clone, Copy)]
+struct Patience {
+    /// No try begins later.
+    begins_by: Instant,
+    /// A try that goes on longer is given up.
+    ends_by: Instant,
+}
 
 /// The name of the transaction, to ask by what came of it.
 const TRANSACTION: &str = "SELECT pg_current_xact_id()::text AS transaction";
@@ -113,6 +124,7 @@ impl Database {
             outdated: std::sync::OnceLock::new(),
         };
         let database = Database { shared: Arc::new(shared) };
+        database.check_server().await?;
         database.migrate().await?;
         database.assert_writable().await?;
         tokio::spawn(wakes::run(Arc::downgrade(&database.shared), received));
@@ -179,7 +191,7 @@ impl Database {
     ) -> Result<T, StoreError> {
         let slot = Arc::new(Mutex::new(None));
         let until = Instant::now() + PATIENCE / 3;
-        self.run(BEGIN_READING, until, request, &|db| kept(slot.clone(), unnamed(work(db)))).await?;
+        self.run(BEGIN_READING, until.into(), request, &|db| kept(slot.clone(), unnamed(work(db)))).await?;
         Ok(taken(&slot))
     }
 
@@ -199,7 +211,7 @@ impl Database {
         work: impl for<'c> Fn(&'c mut PgConnection) -> BoxFuture<'c, sqlx::Result<T>> + Sync,
     ) -> Result<T, StoreError> {
         let slot = Arc::new(Mutex::new(None));
-        self.run(BEGIN, until, request, &|db| kept(slot.clone(), unnamed(work(db)))).await?;
+        self.run(BEGIN, until.into(), request, &|db| kept(slot.clone(), unnamed(work(db)))).await?;
         Ok(taken(&slot))
     }
 
@@ -212,7 +224,7 @@ impl Database {
         work: impl for<'c> Fn(&'c mut PgConnection) -> BoxFuture<'c, sqlx::Result<(T, Option<String>)>> + Sync,
     ) -> Result<T, StoreError> {
         let slot = Arc::new(Mutex::new(None));
-        self.run(BEGIN, until, request, &|db| kept(slot.clone(), work(db))).await?;
+        self.run(BEGIN, until.into(), request, &|db| kept(slot.clone(), work(db))).await?;
         Ok(taken(&slot))
     }
 
@@ -220,7 +232,7 @@ impl Database {
     async fn run(
         &self,
         begin: &'static str,
-        until: Instant,
+        patience: Patience,
         request: &'static str,
         work: &Work<'_>,
     ) -> Result<(), StoreError> {
@@ -229,13 +241,13 @@ impl Database {
             if let Some(outdated) = self.shared.outdated.get() {
                 return Err(outdated.clone());
             }
-            let Ok(done) = timeout_at(until, self.transaction(begin, work)).await else {
+            let Ok(done) = timeout_at(patience.ends_by, self.transaction(begin, work)).await else {
                 return Err(StoreError::Slow);
             };
             let error = match done {
                 Ok(()) => return Ok(()),
                 Err(Broken::Unknown(Some(transaction), error)) => {
-                    match timeout_at(until, self.is_committed(&transaction)).await {
+                    match timeout_at(patience.ends_by, self.is_committed(&transaction)).await {
                         Ok(true) => return Ok(()),
                         Ok(false) => error,
                         Err(_) => return Err(self.shared.connections.failure(request, error)),
@@ -246,7 +258,7 @@ impl Database {
             if is_useless(&error) {
                 self.shared.connections.forget_idle();
             }
-            if !may_pass(&error) || Instant::now() + pause >= until {
+            if !may_pass(&error) || Instant::now() + pause >= patience.begins_by {
                 return Err(self.shared.connections.failure(request, error));
             }
             tracing::debug!("Trying again to {request}: {error}");
@@ -305,6 +317,12 @@ impl Database {
             }
             tokio::time::sleep(PAUSE).await;
         }
+    }
+}
+
+impl From<Instant> for Patience {
+    fn from(until: Instant) -> Patience {
+        Patience { begins_by: until, ends_by: until }
     }
 }
 

@@ -5,7 +5,9 @@
 mod balancer;
 mod chaos;
 mod gate;
+mod passwords;
 mod settings;
+mod strict;
 mod together;
 
 use std::sync::Mutex;

@@ -1,69 +1,13 @@
-//! How a server is reached: passwords, TLS, and what is never shown of them.
+//! How a server is reached: TLS, and what is said where it is refused.
 
-use std::path::PathBuf;
+use std::time::Duration;
 
-use onetag::store::{Store, StoreError};
+use onetag::store::StoreError;
 use tempfile::TempDir;
 
-use crate::support::postgres::{connect, execute};
-use crate::support::tls::Ca;
-use crate::support::{Postgres, onetag};
-
-const PASSWORD: &str = "database-canary-40d2 /@:";
-/// The same in an address.
-const ESCAPED: &str = "database-canary-40d2%20%2F%40%3A";
-
-/// A server that wants TLS of everybody but its owner, and a password or a certificate.
-struct Strict {
-    server: Postgres,
-    folder: TempDir,
-}
-
-impl Strict {
-    async fn start() -> Strict {
-        let (ca, other) = (Ca::new("the database's"), Ca::new("somebody else's"));
-        let (own, client) = (ca.issue("localhost"), ca.issue("robot"));
-        let ssl = ["ssl = on", "ssl_cert_file = 'server.crt'", "ssl_key_file = 'server.key'", "ssl_ca_file = 'ca.crt'"];
-        let files = [
-            ("server.crt", own.certificate_pem.as_str()),
-            ("server.key", own.key_pem.as_str()),
-            ("ca.crt", ca.certificate_pem.as_str()),
-        ];
-        let server = Postgres::start_with(&ssl, &files);
-        let mut db = connect(&server.address("postgres")).await;
-        execute(&mut db, format!("CREATE ROLE onetag LOGIN PASSWORD '{PASSWORD}'; CREATE ROLE robot LOGIN")).await;
-        execute(&mut db, "CREATE ROLE guest LOGIN PASSWORD 'guest'").await;
-        execute(&mut db, "CREATE DATABASE onetag OWNER onetag").await;
-        execute(&mut db, "CREATE DATABASE robot OWNER robot").await;
-        execute(&mut connect(&server.address("onetag")).await, "REVOKE ALL ON SCHEMA public FROM PUBLIC").await;
-        server.admit("hostssl all onetag all scram-sha-256\nhostssl all guest all scram-sha-256\nhostssl all robot all trust clientcert=verify-ca\nhost all onetag,guest,robot all reject");
-        let folder = TempDir::new().unwrap();
-        for (name, content) in [
-            ("ca.crt", &ca.certificate_pem),
-            ("other.crt", &other.certificate_pem),
-            ("robot.crt", &client.certificate_pem),
-            ("robot.key", &client.key_pem),
-        ] {
-            std::fs::write(folder.path().join(name), content).unwrap();
-        }
-        Strict { server, folder }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    /// An address with a user, a host, and what follows the database's name.
-    fn address(&self, user: &str, host: &str, rest: &str) -> String {
-        let database = if user.starts_with("robot") { "robot" } else { "onetag" };
-        let rest = rest.replace("FOLDER", self.folder.path().to_str().unwrap());
-        format!("postgres://{user}@{host}:{}/{database}{rest}", self.server.port())
-    }
-
-    async fn open(&self, user: &str, host: &str, rest: &str) -> Result<Store, StoreError> {
-        Store::open(&self.address(user, host, rest)).await
-    }
-}
+use super::strict::{ESCAPED, Strict};
+use crate::support::cli::Cli;
+use crate::support::onetag;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tls_is_as_strict_as_the_address_says() {
@@ -78,7 +22,6 @@ async fn tls_is_as_strict_as_the_address_says() {
     ] {
         strict.open(&me, "localhost", good).await.expect(good);
     }
-    strict.open(&me, "127.0.0.1", "?sslmode=verify-ca&sslrootcert=FOLDER/ca.crt").await.expect("another name");
     for bad in [
         "?sslmode=disable",
         "?sslmode=verify-ca",
@@ -87,8 +30,18 @@ async fn tls_is_as_strict_as_the_address_says() {
     ] {
         strict.open(&me, "localhost", bad).await.expect_err(bad);
     }
+    // Public CAs are trusted, too, and those sign any name for whoever has it.
+    for mode in ["require", "verify-ca", "verify-full"] {
+        let checked = format!("?sslmode={mode}&sslrootcert=FOLDER/ca.crt");
+        let error = strict.open(&me, "127.0.0.1", &checked).await.expect_err("it is not the name in the certificate");
+        let text = format!("{error}\nhint: {}", error.hint().unwrap_or_default());
+        let text = text.replace(&strict.server.port().to_string(), "5432");
+        insta::allow_duplicates! { insta::assert_snapshot!(text, @r#"
+        `postgres://127.0.0.1:5432/onetag` could not prove who it is: invalid peer certificate: certificate not valid for name "127.0.0.1"; certificate is only valid for DnsName("localhost")
+        hint: the certificate must name the host and be signed by `sslrootcert` or a public CA; `require` and `verify-ca` with `sslrootcert` ask for the name, too
+        "#) };
+    }
     let full = "?sslmode=verify-full&sslrootcert=FOLDER/ca.crt";
-    strict.open(&me, "127.0.0.1", full).await.expect_err("it is not the name in the certificate");
 
     let certificate = "?sslmode=verify-full&sslrootcert=FOLDER/ca.crt&sslcert=FOLDER/robot.crt&sslkey=FOLDER/robot.key";
     strict.open("robot", "localhost", certificate).await.expect("a certificate instead of a password");
@@ -108,48 +61,54 @@ async fn a_login_that_is_refused_says_why_and_not_how() {
     assert_eq!(error.hint(), Some("the user must own the schema `onetag`, or be allowed to make it"));
 }
 
-/// Ways to hand over a password; each must be enough, and seen nowhere.
+/// What a machine's variables say counts as what an address says, and where libpq would be content
+/// with less, it is said.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_password_comes_from_wherever_it_is_kept_and_is_not_shown() {
+async fn the_environment_is_taken_as_strictly_as_the_address() {
     let strict = Strict::start().await;
-    let url = strict.address("onetag", "localhost", "");
-    let table = |password: &str| format!("database = {{ url = \"{url}\", password = {password} }}");
-    std::fs::write(strict.path("password"), format!("{PASSWORD}\n")).unwrap();
-    let pgpass = format!("localhost:*:onetag:onetag:{}\n", PASSWORD.replace(':', "\\:"));
-    for (way, database) in [
-        ("env", table("{ env = \"THE_PASSWORD\" }")),
-        ("file", table(&format!("{{ file = \"{}\" }}", strict.path("password").display()))),
-        ("url", format!("database = \"{}\"", strict.address(&format!("onetag:{ESCAPED}"), "localhost", ""))),
-        ("PGPASSWORD", format!("database = \"{url}\"")),
-        ("pgpass", format!("database = \"{url}\"")),
+    let address = |rest: &str| strict.address(&format!("onetag:{ESCAPED}"), "localhost", rest);
+    let run = async |address: String, name: &str, value: &str, more: &[&str]| {
+        let value = value.replace("FOLDER", strict.path("").to_str().unwrap());
+        let (folder, cli) = serve(&address, more);
+        let running = cli.env(name, value).spawn();
+        let ran = tokio::time::timeout(Duration::from_secs(30), running.wait()).await.expect("it ends");
+        drop(folder);
+        ran
+    };
+    let ran = run(address("?sslmode=require"), "PGSSLROOTCERT", "FOLDER/other.crt", &[]).await.expect(3);
+    assert!(ran.stderr.contains("could not prove who it is"), "{}", ran.stderr);
+
+    for (name, value, expected) in [
+        ("PGSSLMODE", "allow", "PGSSLMODE` is `allow`: expected disable, prefer, require, verify-ca, verify-full"),
+        ("PGSSLROOTCERT", "FOLDER/none.crt", "none.crt, which cannot be read: No such file or directory"),
+        ("PGSSLROOTCERT", "FOLDER/robot.key", "robot.key, which holds no certificate in PEM"),
     ] {
-        let folder = TempDir::new().unwrap();
-        let text = format!(
-            "listen = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n{database}\n\
-             [[repository]]\nregistry = \"127.0.0.1:9\"\nname = \"acme/*\"\n"
-        );
-        std::fs::write(folder.path().join("onetag.toml"), text).unwrap();
-        let cli = |more: &[&str]| {
-            let cli = onetag(["serve", "--config", "onetag.toml"]).args(more).directory(folder.path());
-            let cli = cli.env("RUST_LOG", "trace").env("THE_PASSWORD", PASSWORD);
-            match way {
-                "PGPASSWORD" => cli.env("PGPASSWORD", PASSWORD),
-                "pgpass" => {
-                    std::fs::write(folder.path().join("pgpass"), &pgpass).unwrap();
-                    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-                    std::fs::set_permissions(folder.path().join("pgpass"), mode).unwrap();
-                    cli.env("PGPASSFILE", folder.path().join("pgpass"))
-                }
-                _ => cli,
-            }
-        };
-        let checked = cli(&["--check"]).run().await.expect(0);
-        let running = cli(&[]).spawn();
-        running.wait_for("Listening for deliveries").await;
-        running.signal("TERM").await;
-        let ran = running.wait().await.expect(0);
-        for text in [checked.stdout, checked.stderr, ran.stdout, ran.stderr] {
-            assert!(!text.contains("canary"), "{way}: {text}");
+        for more in [&["--check"], &[][..]] {
+            let started = std::time::Instant::now();
+            let ran = run(address(""), name, value, more).await.expect(3);
+            assert!(ran.stderr.contains(expected) && ran.stderr.contains(name), "{}", ran.stderr);
+            assert!(started.elapsed() < Duration::from_secs(8), "nothing was waited for: {value}");
         }
     }
+    for (parameter, expected) in [
+        ("sslrootcert=FOLDER/none.crt", "`sslrootcert` names FOLDER/none.crt, which cannot be read"),
+        ("sslcert=FOLDER/none.crt", "`sslcert` names FOLDER/none.crt, which cannot be read"),
+        ("sslkey=FOLDER/ca.crt", "`sslkey` names FOLDER/ca.crt, which holds no private key in PEM"),
+    ] {
+        let ran = run(address(&format!("?sslmode=verify-full&{parameter}")), "X", "", &["--check"]).await.expect(3);
+        let expected = expected.replace("FOLDER", strict.path("").to_str().unwrap().trim_end_matches('/'));
+        assert!(ran.stderr.contains(&expected), "{}", ran.stderr);
+    }
+}
+
+/// `onetag serve` on this database, in a folder that lasts as long as what is returned.
+fn serve(address: &str, more: &[&str]) -> (TempDir, Cli) {
+    let folder = TempDir::new().unwrap();
+    let text = format!(
+        "listen = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\ndatabase = \"{address}\"\n\
+         [[repository]]\nregistry = \"127.0.0.1:9\"\nname = \"acme/*\"\n"
+    );
+    std::fs::write(folder.path().join("onetag.toml"), text).unwrap();
+    let cli = onetag(["serve", "--config", "onetag.toml"]).args(more).directory(folder.path());
+    (folder, cli)
 }

@@ -11,7 +11,7 @@ use super::real::free_address;
 /// Where Debian's package `pgbouncer` puts it.
 const PROGRAM: &str = "/usr/sbin/pgbouncer";
 
-/// A pooler in transaction mode, with fewer connections than it has clients.
+/// A pooler in transaction mode, with fewer connections than it has clients, which it takes in turn.
 pub struct Pooler {
     child: Child,
     port: u16,
@@ -21,13 +21,18 @@ pub struct Pooler {
 impl Pooler {
     /// In front of `server`.
     pub fn start(server: &Postgres) -> Pooler {
+        Pooler::with_connections(server, 3)
+    }
+
+    /// The same with so many connections to a database at most.
+    pub fn with_connections(server: &Postgres, count: usize) -> Pooler {
         let folder = TempDir::with_prefix("onetag-pooler-").expect("a folder");
         let port = free_address().rsplit_once(':').and_then(|(_, port)| port.parse().ok()).expect("a port");
         let config = folder.path().join("pgbouncer.ini");
         let lines = format!(
             "[databases]\n* = host=127.0.0.1 port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
-             unix_socket_dir =\nauth_type = any\nauth_file = /dev/null\npool_mode = transaction\ndefault_pool_size = 3\n\
-             max_client_conn = 500\n",
+             unix_socket_dir =\nauth_type = any\nauth_file = /dev/null\npool_mode = transaction\ndefault_pool_size = {count}\n\
+             max_client_conn = 500\nserver_round_robin = 1\n",
             server.port()
         );
         // With `any`, everybody is who the server is asked for.
