@@ -3,6 +3,9 @@
 //! A lease is in the job's row and judged by the server's clock, which may step: a lease that ended
 //! is revoked first, and the job is free only a quarter of the lease later. So a write that
 //! its holder began in time is over before somebody else begins.
+//!
+//! Whoever is given a lease is given a generation drawn at random. Ends and revocations only count on
+//! from it: nobody is given what they leave.
 
 use std::time::Duration;
 
@@ -34,7 +37,9 @@ const CLAIM: &str = concat!(
     "WITH ",
     registries!(),
     " UPDATE onetag.job SET
-         generation = generation + 1,
+         generation = ",
+    generation!(),
+    ",
          starts = starts + 1,
          woken_at = coalesce(woken_at, last_woken_at),
          burst_at = NULL,
@@ -63,12 +68,14 @@ const CLAIM: &str = concat!(
 const RESERVE_TAG: &str = concat!(
     "INSERT INTO onetag.job AS job (host, repository, tag, set_at, last_woken_at, quiet_ms, longest_ms, wakes, cause,
                                     hints, generation, leased_until, lease_ms)
-     SELECT $1, $2, $3, clock.now, clock.now, 0, 0, 0, 'request', '{}', 1, clock.now + $4, $4
+     SELECT $1, $2, $3, clock.now, clock.now, 0, 0, 0, 'request', '{}', ",
+    generation!(),
+    ", clock.now + $4, $4
      FROM (SELECT ",
     now!(),
     " AS now) AS clock
      ON CONFLICT (repository, tag) DO UPDATE SET
-         generation = job.generation + 1, leased_until = excluded.leased_until, lease_ms = excluded.lease_ms
+         generation = excluded.generation, leased_until = excluded.leased_until, lease_ms = excluded.lease_ms
          WHERE job.leased_until IS NULL OR job.lease_ms IS NULL AND job.leased_until <= ",
     now!(),
     " RETURNING id, repository, tag, generation, starts, attempts, 'request' AS cause, NULL::text AS event_id,

@@ -4,14 +4,10 @@ use std::time::Duration;
 
 use onetag::store::{End, Store, Turn, Turns};
 
-use super::super::{HOUR, claim, claim_one, quiet, tag, ubuntu, wake};
+use super::super::{HOUR, claim, claim_one, deliver_at_last, quiet, tag, ubuntu, wake};
+use super::two;
 use crate::support::Postgres;
 use crate::support::postgres::{connect, execute};
-
-async fn two() -> (Store, Store, String) {
-    let address = Postgres::shared().database().await;
-    (Store::open(&address).await.unwrap(), Store::open(&address).await.unwrap(), address)
-}
 
 /// As if the server's clock had stepped by this much since.
 async fn step(address: &str, millis: i64) {
