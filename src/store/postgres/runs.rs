@@ -122,7 +122,8 @@ const EXTEND: &str = concat!(
 
 const SURVIVED: &str = "UPDATE onetag.job SET starts = greatest(starts - 1, 0) WHERE id = $1";
 
-/// A lease that is still held counts too, since it may end by itself.
+/// A lease that is still held counts too, since it may end by itself. One that was revoked keeps its
+/// job from running, and so may the job's quiet time.
 const NEXT_DUE: &str = concat!(
     "WITH ",
     registries!(),
@@ -135,11 +136,13 @@ const NEXT_DUE: &str = concat!(
               SELECT due_at FROM onetag.job WHERE host = registry.host AND due_at IS NOT NULL AND leased_until IS NULL
               ORDER BY due_at LIMIT 1) AS free
           WHERE registry.host <> ALL ($1)),
-         (SELECT greatest(leased_until - ",
+         (SELECT min(greatest(leased_until - ",
     now!(),
-    ", 0) FROM onetag.job
-          WHERE leased_until IS NOT NULL AND (lease_ms IS NOT NULL OR due_at IS NOT NULL AND host <> ALL ($1))
-          ORDER BY leased_until LIMIT 1)) END AS next_due"
+    ", CASE WHEN lease_ms IS NULL THEN due_at - ",
+    now!(),
+    " END, 0)) FROM onetag.job
+          WHERE leased_until IS NOT NULL AND (lease_ms IS NOT NULL OR due_at IS NOT NULL AND host <> ALL ($1)))) END
+         AS next_due"
 );
 
 /// How long a lease is tried to be kept at least, however short it is.

@@ -56,6 +56,22 @@ async fn a_lease_that_the_clock_ended_leaves_its_holder_time_to_end_a_write() {
     assert_eq!(claim_one(&two).await.starts, 2);
 }
 
+/// Its holder is gone, and it was woken meanwhile: the quiet time counts.
+#[tokio::test]
+async fn a_job_whose_lease_was_revoked_is_not_due_before_its_quiet_time_is_over() {
+    let (one, two, address) = two().await;
+    deliver_at_last(&one, vec![wake("xenial")]).await;
+    claim_one(&one).await;
+    deliver_at_last(&one, vec![quiet("xenial", HOUR)]).await;
+    let mut db = connect(&address).await;
+    for _ in ["the lease ends", "it is free"] {
+        execute(&mut db, format!("UPDATE onetag.job SET leased_until = leased_until - {DAY_MS}")).await;
+        assert!(claim(&two).await.is_none());
+    }
+    let next = two.next_due(&[]).await.unwrap().expect("it waits");
+    assert!(next > HOUR / 2, "whoever looks again {next:?} from now looks in vain");
+}
+
 #[tokio::test]
 async fn a_clock_that_steps_back_makes_jobs_due_and_leases_no_longer() {
     let (one, two, address) = two().await;
