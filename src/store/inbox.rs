@@ -312,7 +312,8 @@ impl Store {
     }
 
     /// Tells that a run lost its lease, or could not write down its end, and that its process goes on:
-    /// the start is not counted as one that took the process along.
+    /// the start is not counted as one that took the process along. It is told in time: once somebody
+    /// else has begun, nothing is changed.
     pub async fn survived(&self, claimed: &Claimed) -> Result<(), StoreError> {
         ask!(self, survived(claimed))
     }

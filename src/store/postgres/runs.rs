@@ -120,7 +120,10 @@ const EXTEND: &str = concat!(
     now!()
 );
 
-const SURVIVED: &str = "UPDATE onetag.job SET starts = greatest(starts - 1, 0) WHERE id = $1";
+/// Nobody had the job since, or the start that would be taken back is another's; at the most the lease
+/// was revoked. Told twice, it is the same.
+const SURVIVED: &str =
+    "UPDATE onetag.job SET starts = $3 - 1 WHERE id = $1 AND generation IN ($2, $2 + 1) AND starts = $3";
 
 /// A lease that is still held counts too, since it may end by itself. One that was revoked keeps its
 /// job from running, and so may the job's quiet time.
@@ -198,9 +201,10 @@ impl Database {
     }
 
     pub(crate) async fn survived(&self, claimed: &Claimed) -> Result<(), StoreError> {
-        let id = claimed.id;
+        let (id, generation, starts) = (claimed.id, claimed.generation, i64::from(claimed.starts));
         self.write("count a start no more", |db| {
-            Box::pin(async move { query(SURVIVED).bind(id).execute(db).await.map(|_| ()) })
+            let survived = query(SURVIVED).bind(id).bind(generation).bind(starts);
+            Box::pin(async move { survived.execute(db).await.map(|_| ()) })
         })
         .await
     }

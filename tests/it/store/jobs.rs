@@ -124,6 +124,21 @@ pub(crate) async fn a_lost_lease_is_no_crash_if_its_process_says_so(store: Store
     assert_eq!(claim_one(&store).await.starts, 2);
 }
 
+pub(crate) async fn a_start_that_somebody_else_made_stays_counted(store: Store) {
+    deliver_at_last(&store, vec![wake("xenial")]).await;
+    let late = claim_one(&store).await;
+    assert!(store.extend(&late, Duration::ZERO).await.unwrap(), "the lease is there, and ends now");
+    let next = claim_one(&store).await;
+    let end = End::Retry { after: Duration::ZERO, reason: "503".into() };
+    assert!(store.finish(&next, end, None).await.unwrap());
+
+    let crashed = claim_one(&store).await;
+    assert_eq!(crashed.starts, 1);
+    store.survived(&late).await.unwrap();
+    assert!(store.extend(&crashed, Duration::ZERO).await.unwrap(), "the lease is there, and ends now");
+    assert_eq!(claim_one(&store).await.starts, 2, "it was another's start that came to no end");
+}
+
 pub(crate) async fn a_run_ends_once(store: Store) {
     for end in [End::Done, End::Retry { after: Duration::ZERO, reason: "again".into() }] {
         store.accept(vec![wake("xenial")]).await.unwrap();

@@ -49,6 +49,7 @@ macro_rules! suite {
                 nothing_is_due_where_nothing_waits,
                 a_lost_lease_can_write_nothing,
                 a_lost_lease_is_no_crash_if_its_process_says_so,
+                a_start_that_somebody_else_made_stays_counted,
                 a_run_ends_once,
                 runs_that_end_together_end_each_in_its_own_way,
                 a_reserved_tag_is_nobody_elses_and_its_job_goes_on_as_it_was,

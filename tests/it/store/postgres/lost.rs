@@ -2,7 +2,7 @@
 
 use onetag::store::{Act, End, List, Store};
 
-use super::super::{HOUR, claim_one, entry, tag, ubuntu, wake};
+use super::super::{HOUR, claim_one, deliver_at_last, entry, tag, ubuntu, wake};
 use crate::support::{Cut, Moment, Postgres};
 
 async fn behind_a_cut() -> (Store, Store, Cut) {
@@ -72,6 +72,25 @@ async fn what_a_person_did_is_written_down_once() {
         assert!(store.give_back(&reserved, Some(entry(Act::RolledBack, "x"))).await.unwrap(), "{moment:?}");
         assert!(cut.is_done());
         assert_eq!(other.history(None, None, 10, None).await.unwrap().len(), number + 1, "{moment:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_start_is_taken_back_once() {
+    let (store, other, cut) = behind_a_cut().await;
+    for moment in MOMENTS {
+        deliver_at_last(&other, vec![wake("xenial")]).await;
+        let crashed = claim_one(&other).await;
+        assert!(other.extend(&crashed, std::time::Duration::ZERO).await.unwrap());
+        let job = claim_one(&store).await;
+        assert_eq!(job.starts, 2);
+        cut.arm(moment, 1);
+        store.survived(&job).await.unwrap();
+        assert!(cut.is_done());
+        assert!(other.extend(&job, std::time::Duration::ZERO).await.unwrap());
+        let last = claim_one(&other).await;
+        assert_eq!(last.starts, 2, "{moment:?}: the first did crash");
+        assert!(other.finish(&last, End::Done, None).await.unwrap());
     }
 }
 
