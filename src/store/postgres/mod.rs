@@ -28,6 +28,7 @@ mod history;
 mod jobs;
 mod news;
 mod pace;
+mod pooler;
 mod runs;
 mod schema;
 mod versions;

@@ -50,6 +50,12 @@ impl Pooler {
         pooler
     }
 
+    /// How many connections clients have made by now.
+    pub fn logins(&self) -> usize {
+        let log = std::fs::read_to_string(self._folder.path().join("log")).expect("a log");
+        log.matches("login attempt").count()
+    }
+
     /// The same database as `address` has, through the pooler.
     pub fn address(&self, address: &str) -> String {
         let database = address.rsplit('/').next().expect("a database");

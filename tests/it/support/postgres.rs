@@ -182,10 +182,10 @@ impl Drop for Postgres {
     }
 }
 
-/// Another client of a database.
+/// Another client of a database. A pooler refuses what it does not know, so nothing is asked of it.
 pub async fn connect(address: &str) -> PgConnection {
     let options: sqlx::postgres::PgConnectOptions = address.parse().expect("an address");
-    options.disable_statement_logging().connect().await.expect("it connects")
+    options.extra_float_digits(None).disable_statement_logging().connect().await.expect("it connects")
 }
 
 /// Runs statements that the story is made of.

@@ -3,6 +3,7 @@
 mod failover;
 mod fence;
 mod lost;
+mod pooled;
 mod replicas;
 mod schema;
 mod server;
