@@ -24,6 +24,8 @@ const ECHO: Duration = Duration::from_secs(3);
 const POLL: Duration = Duration::from_secs(1);
 /// How often listening is tried again where it was in vain.
 const AGAIN: Duration = Duration::from_secs(60);
+/// How long nobody needs to say anything before it is asked whether the server is there.
+const SILENCE: Duration = Duration::from_secs(10);
 /// How often leases are looked after, whoever held them.
 const TIDY: Duration = Duration::from_secs(1);
 /// In how many of those times it is looked whether a later version has taken over.
@@ -93,8 +95,8 @@ async fn tell(shared: Weak<Shared>) {
 async fn say(shared: &Shared, word: &str) -> sqlx::Result<()> {
     let me = &shared.news.me;
     let words = format!("BEGIN; SET LOCAL synchronous_commit TO off; NOTIFY {CHANNEL}, '{me} {word}'; COMMIT");
-    let mut lent = shared.connections.lend().await?;
-    let said = sqlx::raw_sql(sqlx::AssertSqlSafe(words)).execute(&mut lent.connection).await;
+    let mut lent = within(ECHO, shared.connections.lend()).await?;
+    let said = within(ECHO, sqlx::raw_sql(sqlx::AssertSqlSafe(words)).execute(&mut lent.connection)).await;
     match said {
         Ok(_) => lent.give_back(),
         Err(error) => {
@@ -197,9 +199,14 @@ async fn hears_itself(shared: &Shared, listener: &mut PgListener) -> sqlx::Resul
     Ok(false)
 }
 
-/// Whether another process told something, once something is told. None: the connection was lost.
+/// Whether another process told something, once something is told or nothing was for a while. None: the
+/// connection was lost; one that was lost without a word is as silent as one that has nothing to say.
 async fn hear_one(shared: &Shared, listener: &mut PgListener) -> sqlx::Result<Option<bool>> {
-    Ok(listener.try_recv().await?.map(|heard| !heard.payload().starts_with(&shared.news.me)))
+    let Ok(heard) = tokio::time::timeout(SILENCE, listener.try_recv()).await else {
+        within(ECHO, pooler::session(listener)).await?;
+        return Ok(Some(false));
+    };
+    Ok(heard?.map(|heard| !heard.payload().starts_with(&shared.news.me)))
 }
 
 /// What takes longer than it may has failed.

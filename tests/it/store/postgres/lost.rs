@@ -3,7 +3,7 @@
 use onetag::store::{Act, End, List, Store};
 
 use super::super::{HOUR, claim_one, deliver_at_last, entry, tag, ubuntu, wake};
-use crate::support::{Cut, Moment, Postgres};
+use crate::support::{Cut, Moment, Postgres, eventually};
 
 async fn behind_a_cut() -> (Store, Store, Cut) {
     let server = Postgres::shared();
@@ -92,6 +92,35 @@ async fn a_start_is_taken_back_once() {
         assert_eq!(last.starts, 2, "{moment:?}: the first did crash");
         assert!(other.finish(&last, End::Done, None).await.unwrap());
     }
+}
+
+/// Hears until it has heard all there was to hear.
+async fn settled(store: &Store) -> onetag::store::Changes {
+    let mut changes = store.changes();
+    while tokio::time::timeout(std::time::Duration::from_secs(1), changes.next()).await.is_ok() {}
+    changes
+}
+
+const SOON: std::time::Duration = std::time::Duration::from_secs(30);
+
+#[tokio::test]
+async fn a_word_that_is_lost_on_its_way_is_not_the_last() {
+    let (store, other, cut) = behind_a_cut().await;
+    let mut changes = settled(&other).await;
+    cut.swallow_a_word();
+    deliver_at_last(&store, vec![wake("xenial")]).await;
+    eventually("nobody was told", async || cut.is_done().then_some(())).await;
+    deliver_at_last(&store, vec![wake("bionic")]).await;
+    tokio::time::timeout(SOON, changes.next()).await.expect("the next is told");
+}
+
+#[tokio::test]
+async fn a_connection_that_falls_silent_is_not_listened_to_for_ever() {
+    let (store, other, cut) = behind_a_cut().await;
+    let mut changes = settled(&store).await;
+    cut.silence();
+    deliver_at_last(&other, vec![wake("xenial")]).await;
+    tokio::time::timeout(SOON, changes.next()).await.expect("it is heard of on another connection");
 }
 
 /// Deliveries, claims and ends while every few commits are cut: as if nothing had been.
