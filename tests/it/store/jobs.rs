@@ -225,6 +225,18 @@ pub(crate) async fn a_tag_without_a_job_can_be_reserved_and_leaves_none(store: S
     assert_eq!(claim_one(&store).await.starts, 1);
 }
 
+pub(crate) async fn a_tag_that_was_reserved_is_not_forgotten(store: Store) {
+    deliver_at_last(&store, vec![wake("xenial")]).await;
+    let job = claim_one(&store).await;
+    assert!(store.finish(&job, End::Held { reason: "an image is missing".into() }, None).await.unwrap());
+    let reserved = eventually_reserved(&store).await;
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    store.forget_before(0).await.unwrap();
+    assert!(store.extend(&reserved, HOUR).await.unwrap());
+    let entry = super::entry(onetag::store::Act::RolledBack, "before");
+    assert!(store.give_back(&reserved, Some(entry)).await.unwrap(), "what was done is written down");
+}
+
 async fn eventually_reserved(store: &Store) -> onetag::store::Claimed {
     crate::support::eventually("the lost lease is over", async || {
         store.reserve_tag(&ubuntu(), &tag("xenial"), HOUR).await.unwrap()

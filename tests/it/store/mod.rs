@@ -54,6 +54,7 @@ macro_rules! suite {
                 runs_that_end_together_end_each_in_its_own_way,
                 a_reserved_tag_is_nobody_elses_and_its_job_goes_on_as_it_was,
                 a_tag_without_a_job_can_be_reserved_and_leaves_none,
+                a_tag_that_was_reserved_is_not_forgotten,
                 a_finished_tag_that_comes_back_is_not_the_old_job,
                 a_wake_during_a_run_makes_the_job_wait_again,
                 a_failed_run_comes_back_with_its_hints_and_its_first_wake,

@@ -4,6 +4,7 @@ mod failover;
 mod fence;
 mod lost;
 mod pooled;
+mod reads;
 mod replicas;
 mod schema;
 mod server;
