@@ -43,7 +43,19 @@ const LAST_PUBLISHED: &str =
 
 const INDEX: &str = "SELECT media_type, index_bytes FROM journal WHERE id = ?1 AND media_type IS NOT NULL";
 
-const REPOSITORIES: &str = "SELECT repository FROM job UNION SELECT repository FROM journal";
+/// However long the tables are: one look into the index for each repository.
+const REPOSITORIES: &str = "WITH RECURSIVE of_jobs (repository) AS (
+         SELECT min(repository) FROM job
+         UNION ALL
+         SELECT (SELECT min(job.repository) FROM job WHERE job.repository > of_jobs.repository)
+         FROM of_jobs WHERE of_jobs.repository IS NOT NULL),
+     of_entries (repository) AS (
+         SELECT min(repository) FROM journal
+         UNION ALL
+         SELECT (SELECT min(journal.repository) FROM journal WHERE journal.repository > of_entries.repository)
+         FROM of_entries WHERE of_entries.repository IS NOT NULL)
+     SELECT repository FROM of_jobs WHERE repository IS NOT NULL
+     UNION SELECT repository FROM of_entries WHERE repository IS NOT NULL";
 
 /// The next entries, a few at a time so that deliveries need not wait long: the last of them, and
 /// whether any is old.

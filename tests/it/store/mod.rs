@@ -72,6 +72,7 @@ macro_rules! suite {
                 history_is_read_newest_first_page_by_page,
                 history_is_that_of_a_repository_or_of_a_tag_too,
                 the_last_publication_is_found_under_later_failures,
+                repositories_of_jobs_and_entries_are_known_once_each,
                 forgetting_keeps_the_newest_publication_of_each_tag,
                 more_entries_than_one_statement_forgets_are_forgotten,
                 a_hold_stands_until_it_is_replaced_or_released,

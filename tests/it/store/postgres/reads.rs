@@ -1,5 +1,6 @@
 //! What reading costs: the server, and those who do not read.
 
+use super::super::ubuntu;
 use super::two;
 use crate::support::eventually;
 use crate::support::postgres::{connect, execute};
@@ -28,6 +29,17 @@ async fn rows_read(address: &str) -> i64 {
     .await;
     let sql = "SELECT seq_tup_read + coalesce(idx_tup_fetch, 0) FROM pg_stat_user_tables WHERE relname = 'journal'";
     sqlx::query_scalar(sql).fetch_one(&mut db).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_long_journal_is_not_read_to_learn_of_its_repositories() {
+    let (one, two, address) = two().await;
+    two.close().await;
+    fill_journal(&address, 5000, 0).await;
+    assert_eq!(one.repositories().await.unwrap(), [ubuntu()]);
+    one.close().await;
+    let read = rows_read(&address).await;
+    assert!(read < 100, "{read} rows were read");
 }
 
 /// Those that stay stand before those that go.
