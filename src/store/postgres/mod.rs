@@ -43,7 +43,7 @@ use sqlx::{PgConnection, Postgres, Row as _};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
-use self::connections::{Connections, is_about_connection, is_useless, may_pass};
+use self::connections::{Connections, code, is_about_connection, is_useless, may_pass};
 use super::StoreError;
 use super::address::Address;
 use super::delivery::{DELIVERY_TIME, Delivery, QUEUE, Unusable, WAKES_UNDER_WAY, What};
@@ -62,7 +62,8 @@ const BEGIN: &str = "BEGIN;
     SELECT set_config('lock_timeout', '1500ms', true), set_config('statement_timeout', '10s', true),
            set_config('idle_in_transaction_session_timeout', '1500ms', true),
            set_config('synchronous_commit', replace(replace(current_setting('synchronous_commit'), 'off', 'on'), 'local', 'on'), true)";
-const BEGIN_READING: &str = "BEGIN READ ONLY";
+/// A statement for which nobody waits any more does not go on.
+const BEGIN_READING: &str = "BEGIN READ ONLY; SELECT set_config('statement_timeout', '5s', true)";
 
 /// The name of the transaction, to ask by what came of it.
 const TRANSACTION: &str = "SELECT pg_current_xact_id()::text AS transaction";
@@ -310,7 +311,8 @@ impl Database {
                     Some("in progress") => {}
                     _ => return false,
                 },
-                Err(Broken::Undone(error) | Broken::Unknown(_, error)) if may_pass(&error) => {}
+                Err(Broken::Undone(error) | Broken::Unknown(_, error)) if may_pass(&error) || took_too_long(&error) => {
+                }
                 // The server that knew of it is gone, and its number with it.
                 Err(_) => return false,
             }
@@ -329,6 +331,11 @@ type Slot<T> = Arc<Mutex<Option<T>>>;
 
 /// Does the work and leaves what it found, so that all else is the same code for all kinds of work.
 fn kept<'c, T: Send + 'static>(
+/// Whether the server broke a statement off after the time that was set for it.
+fn took_too_long(error: &sqlx::Error) -> bool {
+    code(error).is_some_and(|code| code == "57014")
+}
+
     slot: Slot<T>,
     work: impl Future<Output = sqlx::Result<(T, Option<String>)>> + Send + 'c,
 ) -> BoxFuture<'c, sqlx::Result<Option<String>>> {
