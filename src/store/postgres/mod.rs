@@ -55,6 +55,10 @@ const PATIENCE: Duration = Duration::from_secs(15);
 const PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
+/// How many connections are used to read at one time, of all that there may be: however slowly lists are
+/// read, deliveries are stored and leases kept.
+const READERS: usize = 5;
+
 /// Whatever the server's settings are: a commit is on stable storage (on a standby too, where the
 /// server is set so), nobody waits long for a lock, and a process that is stopped in the middle
 /// of a transaction does not hold others up.
@@ -80,6 +84,7 @@ struct Shared {
     orders: mpsc::Sender<Order>,
     endings: mpsc::Sender<ends::Ending>,
     wakes_under_way: Semaphore,
+    readers: Semaphore,
     changed: watch::Sender<()>,
     news: news::News,
     /// Why nothing may be written any more, if so.
@@ -120,6 +125,7 @@ impl Database {
             orders,
             endings,
             wakes_under_way: Semaphore::new(WAKES_UNDER_WAY as usize),
+            readers: Semaphore::new(READERS),
             changed: watch::Sender::new(()),
             news: news::News::default(),
             outdated: std::sync::OnceLock::new(),
@@ -191,6 +197,10 @@ impl Database {
     ) -> Result<T, StoreError> {
         let slot = Arc::new(Mutex::new(None));
         let until = Instant::now() + PATIENCE / 3;
+        let Ok(reader) = timeout_at(until, self.shared.readers.acquire()).await else {
+            return Err(StoreError::Slow);
+        };
+        let _reader = reader.map_err(|_| StoreError::Closed)?;
         self.run(BEGIN_READING, until, request, &|db| kept(slot.clone(), unnamed(work(db)))).await?;
         Ok(taken(&slot))
     }
@@ -321,6 +331,11 @@ impl Database {
     }
 }
 
+/// Whether the server broke a statement off after the time that was set for it.
+fn took_too_long(error: &sqlx::Error) -> bool {
+    code(error).is_some_and(|code| code == "57014")
+}
+
 /// Work that does not name its transaction.
 async fn unnamed<T>(work: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<(T, Option<String>)> {
     Ok((work.await?, None))
@@ -331,11 +346,6 @@ type Slot<T> = Arc<Mutex<Option<T>>>;
 
 /// Does the work and leaves what it found, so that all else is the same code for all kinds of work.
 fn kept<'c, T: Send + 'static>(
-/// Whether the server broke a statement off after the time that was set for it.
-fn took_too_long(error: &sqlx::Error) -> bool {
-    code(error).is_some_and(|code| code == "57014")
-}
-
     slot: Slot<T>,
     work: impl Future<Output = sqlx::Result<(T, Option<String>)>> + Send + 'c,
 ) -> BoxFuture<'c, sqlx::Result<Option<String>>> {
