@@ -44,6 +44,8 @@ pub enum Trigger {
     Request,
     /// An audit found something that can be put right.
     Audit,
+    /// Whom only another version of this program has a name for.
+    Other(String),
 }
 
 impl fmt::Display for Trigger {
@@ -53,6 +55,7 @@ impl fmt::Display for Trigger {
             Trigger::Scan => f.write_str("scan"),
             Trigger::Request => f.write_str("request"),
             Trigger::Audit => f.write_str("audit"),
+            Trigger::Other(name) => f.write_str(name),
         }
     }
 }

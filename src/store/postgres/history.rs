@@ -18,13 +18,14 @@ use crate::model::{Repository, Tag};
 const INSERT: &str = "INSERT INTO onetag.journal (repository, tag, act, old_digest, new_digest, cause, event_id,
      inputs, reasons, requests, woken_at, media_type, index_bytes, recorded_at) ";
 
-/// An entry's columns without the index itself.
+/// An entry's columns without the index itself, of those whose act this version knows.
 macro_rules! entries {
     ($condition:literal) => {
         concat!(
             "SELECT id, repository, tag, act, old_digest, new_digest, cause, event_id, inputs, reasons, requests,
                     woken_at, recorded_at, media_type IS NOT NULL AS has_index
-             FROM onetag.journal WHERE ",
+             FROM onetag.journal
+             WHERE act IN ('pushed', 'unchanged', 'held', 'failed', 'rolled-back') AND ",
             $condition
         )
     };

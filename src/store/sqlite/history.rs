@@ -21,13 +21,14 @@ const INSERT: &str = concat!(
     ", ?12, ?13)"
 );
 
-/// An entry's columns without the index itself.
+/// An entry's columns without the index itself, of those whose act this version knows.
 macro_rules! entries {
     ($condition:literal) => {
         concat!(
             "SELECT id, repository, tag, act, old_digest, new_digest, cause, event_id, inputs, reasons, requests,
                     woken_at, recorded_at, media_type IS NOT NULL AS has_index
-             FROM journal WHERE ",
+             FROM journal
+             WHERE act IN ('pushed', 'unchanged', 'held', 'failed', 'rolled-back') AND ",
             $condition
         )
     };
