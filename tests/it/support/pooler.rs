@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use super::postgres::{Postgres, as_user, run};
-use super::real::free_address;
+use super::real::free_port;
 
 /// Where Debian's package `pgbouncer` puts it.
 const PROGRAM: &str = "/usr/sbin/pgbouncer";
@@ -15,23 +15,27 @@ const PROGRAM: &str = "/usr/sbin/pgbouncer";
 pub struct Pooler {
     child: Child,
     port: u16,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Pooler {
     /// In front of `server`.
     pub fn start(server: &Postgres) -> Pooler {
+        // Another process may have taken the port meanwhile.
+        let started = (0..5).find_map(|_| Pooler::try_start(server, free_port()));
+        started.expect("Debian's package `pgbouncer` starts on some port")
+    }
+
+    fn try_start(server: &Postgres, port: u16) -> Option<Pooler> {
         let folder = TempDir::with_prefix("onetag-pooler-").expect("a folder");
-        let port = free_address().rsplit_once(':').and_then(|(_, port)| port.parse().ok()).expect("a port");
         let config = folder.path().join("pgbouncer.ini");
+        // With `any`, everybody is who the server is asked for.
         let lines = format!(
-            "[databases]\n* = host=127.0.0.1 port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
-             unix_socket_dir =\nauth_type = any\nauth_file = /dev/null\npool_mode = transaction\ndefault_pool_size = 3\n\
-             max_client_conn = 500\n",
+            "[databases]\n* = host=127.0.0.1 user=postgres port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
+             listen_port = {port}\nunix_socket_dir =\nauth_type = any\nauth_file = /dev/null\npool_mode = transaction\n\
+             default_pool_size = 3\nmax_client_conn = 500\n",
             server.port()
         );
-        // With `any`, everybody is who the server is asked for.
-        let lines = lines.replace("port=", "user=postgres port=");
         std::fs::write(&config, lines).expect("a configuration");
         let user = server.user();
         if let Some(user) = user {
@@ -40,20 +44,25 @@ impl Pooler {
         let mut command = as_user(user, PROGRAM);
         let log = std::fs::File::create(folder.path().join("log")).expect("a log");
         let command = command.arg(&config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        let pooler = Pooler { child: command.spawn().expect("Debian's package `pgbouncer`"), port, _folder: folder };
+        let mut pooler = Pooler { child: command.spawn().expect("Debian's package `pgbouncer`"), port, folder };
         let started = Instant::now();
-        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-            let log = std::fs::read_to_string(pooler._folder.path().join("log")).unwrap_or_default();
-            assert!(started.elapsed() < Duration::from_secs(20), "{PROGRAM} does not start: {log}");
+        while !pooler.log().contains(&format!("listening on 127.0.0.1:{port}")) {
+            if pooler.child.try_wait().expect("a process").is_some() {
+                return None;
+            }
+            assert!(started.elapsed() < Duration::from_secs(60), "{PROGRAM} does not start: {}", pooler.log());
             std::thread::sleep(Duration::from_millis(20));
         }
-        pooler
+        Some(pooler)
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).expect("a log")
     }
 
     /// How many connections clients have made by now.
     pub fn logins(&self) -> usize {
-        let log = std::fs::read_to_string(self._folder.path().join("log")).expect("a log");
-        log.matches("login attempt").count()
+        self.log().matches("login attempt").count()
     }
 
     /// The same database as `address` has, through the pooler.
