@@ -70,7 +70,7 @@ pub(crate) async fn the_last_publication_is_found_under_later_failures(store: St
     run(&store, "xenial", without_index(Act::Held)).await;
     run(&store, "xenial", without_index(Act::Failed)).await;
     run(&store, "bionic", entry(Act::Pushed, "three")).await;
-    store.accept(vec![wake("xenial")]).await.unwrap();
+    deliver_at_last(&store, vec![wake("xenial")]).await;
     let known = store.known(&ubuntu(), &tag("xenial")).await.unwrap();
     let last = known.published.expect("it was published");
     assert_eq!((last.act, last.new_digest), (Act::RolledBack, Some(digest("two"))));
@@ -97,10 +97,10 @@ pub(crate) async fn forgetting_keeps_the_newest_publication_of_each_tag(store: S
     run(&store, "xenial", without_index(Act::Failed)).await;
     run(&store, "bionic", entry(Act::Unchanged, "three")).await;
     store.put_facts("config-1", vec![(digest("a"), b"fact".to_vec())]).await.unwrap();
-    store.accept(vec![wake("parked")]).await.unwrap();
+    deliver_at_last(&store, vec![wake("parked")]).await;
     let parked = claim_one(&store).await;
     store.finish(&parked, End::Parked { reason: "no".into() }, None).await.unwrap();
-    store.accept(vec![wake("waiting")]).await.unwrap();
+    deliver_at_last(&store, vec![wake("waiting")]).await;
 
     assert_eq!(store.forget_before(1).await.unwrap(), 0, "nothing is a day old");
     tokio::time::sleep(Duration::from_millis(5)).await;

@@ -35,7 +35,7 @@ async fn a_delivery_is_stored_once() {
 async fn a_job_is_claimed_once_and_is_the_claimants() {
     let (store, other, cut) = behind_a_cut().await;
     for moment in MOMENTS {
-        other.accept(vec![wake("xenial")]).await.unwrap();
+        deliver_at_last(&other, vec![wake("xenial")]).await;
         cut.arm(moment, 1);
         let job = store.claim(HOUR, &[], 1).await.unwrap().pop().expect("a job is due");
         assert!(cut.is_done());
@@ -50,7 +50,7 @@ async fn a_run_ends_once_and_with_one_entry() {
     let (store, other, cut) = behind_a_cut().await;
     for (number, moment) in MOMENTS.into_iter().enumerate() {
         for end in [End::Done, End::Retry { after: std::time::Duration::ZERO, reason: "again".into() }] {
-            other.accept(vec![wake("xenial")]).await.unwrap();
+            deliver_at_last(&other, vec![wake("xenial")]).await;
             let job = claim_one(&store).await;
             cut.arm(moment, 1);
             assert!(store.finish(&job, end, Some(entry(Act::Pushed, "x"))).await.unwrap(), "{moment:?}: it is ours");
@@ -131,7 +131,7 @@ async fn two_hundred_lost_commits_lose_and_double_nothing() {
         let text = format!("v{number}");
         let moment = MOMENTS[number % 2];
         cut.arm(moment, 1);
-        store.accept(vec![wake(&text)]).await.unwrap();
+        deliver_at_last(&store, vec![wake(&text)]).await;
         assert!(cut.is_done());
         let job = claim_one(&store).await;
         assert_eq!((job.tag.as_str(), job.starts), (text.as_str(), 1));
