@@ -20,6 +20,8 @@ const CHANNEL: &str = "onetag";
 const GATHER: Duration = Duration::from_millis(20);
 /// How long one's own voice may take before one is taken for deaf.
 const ECHO: Duration = Duration::from_secs(3);
+/// How long it may take to find out whether a pooler stands between, also where the server is far away.
+const LOOKING: Duration = Duration::from_secs(20);
 /// How often it is looked whether something changed, where that cannot be heard.
 const POLL: Duration = Duration::from_secs(1);
 /// How often listening is tried again where it was in vain.
@@ -158,7 +160,7 @@ async fn listen(shared: &Shared) -> sqlx::Result<Heard> {
     let pool = pool.connect_lazy_with(shared.connections.options());
     let mut listener = PgListener::connect_with(&pool).await?;
     listener.eager_reconnect(false);
-    if within(ECHO, is_pooled(shared, &mut listener)).await? {
+    if within(LOOKING, is_pooled(shared, &mut listener)).await? {
         return Ok(Heard::Nothing);
     }
     match within(ECHO, hears_itself(shared, &mut listener)).await {

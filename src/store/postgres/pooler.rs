@@ -12,10 +12,10 @@ const LOOKS: u32 = 8;
 /// Whether `one` has no session of its own between two transactions: another is given it, or it is
 /// given another. Nothing is left in any session.
 pub(super) async fn is_between(one: &mut PgListener, other: &mut PgConnection) -> sqlx::Result<bool> {
+    let its_own = session(&mut *one).await?;
     for _ in 0..LOOKS {
-        let its_own = session(&mut *one).await?;
-        sqlx::raw_sql("BEGIN READ ONLY").execute(&mut *other).await?;
-        let is_between = session(&mut *other).await? == its_own || session(&mut *one).await? != its_own;
+        let held = sqlx::raw_sql("BEGIN READ ONLY; SELECT pg_backend_pid()").fetch_one(&mut *other).await?;
+        let is_between = held.try_get::<i32, _>(0)? == its_own || session(&mut *one).await? != its_own;
         sqlx::raw_sql("ROLLBACK").execute(&mut *other).await?;
         if is_between {
             return Ok(true);
