@@ -44,6 +44,8 @@ pub enum Trigger {
     Request,
     /// An audit found something that can be put right.
     Audit,
+    /// Whom only another version of this program has a name for.
+    Other(String),
 }
 
 impl fmt::Display for Trigger {
@@ -53,6 +55,7 @@ impl fmt::Display for Trigger {
             Trigger::Scan => f.write_str("scan"),
             Trigger::Request => f.write_str("request"),
             Trigger::Audit => f.write_str("audit"),
+            Trigger::Other(name) => f.write_str(name),
         }
     }
 }
@@ -312,7 +315,8 @@ impl Store {
     }
 
     /// Tells that a run lost its lease, or could not write down its end, and that its process goes on:
-    /// the start is not counted as one that took the process along.
+    /// the start is not counted as one that took the process along. It is told in time: once somebody
+    /// else has begun, nothing is changed.
     pub async fn survived(&self, claimed: &Claimed) -> Result<(), StoreError> {
         ask!(self, survived(claimed))
     }

@@ -165,7 +165,8 @@ impl Store {
 
     /// Forgets entries and facts older than this, and jobs that were held or given up and not woken
     /// since. The newest publication of a tag is never forgotten. Returns how many entries
-    /// of the journal are gone.
+    /// of the journal are gone. Of several processes on one database one does it for all: nothing is done
+    /// where another did it within half an hour.
     pub async fn forget_before(&self, days: u32) -> Result<u64, StoreError> {
         ask!(self, forget_before(days))
     }

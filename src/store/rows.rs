@@ -1,6 +1,9 @@
 //! Rows into the types of the model, checked again: a database may have been edited or damaged.
 //!
 //! The engines have the same columns, under the same names and with as few types as possible.
+//!
+//! While versions change, a later one writes beside this: words that are not known here, and texts of
+//! another shape. They are shown as unknown; what no version can have written is an error.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -55,6 +58,11 @@ fn odd(column: &str, text: &str) -> sqlx::Error {
     sqlx::Error::Decode(format!("column `{column}` holds `{}`", crate::model::text::clean(text, 80)).into())
 }
 
+/// Whether some version may have this word for something.
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')
+}
+
 /// Text where there must be some.
 fn some<'r>(row: &'r impl Columns, column: &str) -> sqlx::Result<&'r str> {
     row.text(column)?.ok_or_else(|| odd(column, ""))
@@ -93,6 +101,7 @@ fn trigger(row: &impl Columns) -> sqlx::Result<Trigger> {
         ("scan", _) => Ok(Trigger::Scan),
         ("request", _) => Ok(Trigger::Request),
         ("audit", _) => Ok(Trigger::Audit),
+        _ if text.split(':').next().is_some_and(is_word) => Ok(Trigger::Other(text.to_owned())),
         _ => Err(odd("cause", text)),
     }
 }
@@ -131,7 +140,9 @@ pub(super) fn claimed(row: &impl Columns) -> sqlx::Result<Claimed> {
 
 fn trouble(row: &impl Columns) -> sqlx::Result<Option<Trouble>> {
     let Some(code) = row.text("trouble")? else { return Ok(None) };
-    let kind = TroubleKind::ALL.into_iter().find(|kind| kind.as_str() == code).ok_or_else(|| odd("trouble", code))?;
+    let Some(kind) = TroubleKind::ALL.into_iter().find(|kind| kind.as_str() == code) else {
+        return if is_word(code) { Ok(None) } else { Err(odd("trouble", code)) };
+    };
     Ok(Some(Trouble { kind, reason: some(row, "reason")?.to_owned(), since_ms: counted(row, "troubled_at")? }))
 }
 
@@ -215,18 +226,17 @@ pub(super) fn fact(row: &impl Columns) -> sqlx::Result<(Digest, Vec<u8>)> {
 /// A row of the list, and whether a person holds the tag.
 pub(super) fn listed(row: &impl Columns) -> sqlx::Result<(Listed, bool)> {
     let tag: Tag = parsed(row, "tag")?;
-    let found = match row.text("body")? {
-        None => None,
-        Some(body) => Some(Found {
-            version: serde_json::from_str(body).map_err(|_| odd("body", body))?,
-            since_ms: counted(row, "since")?,
-            checked_at_ms: counted(row, "checked_at")?,
-        }),
-    };
+    let found = if row.text("body")?.is_some() { found(row)? } else { None };
     let trouble = trouble(row)?;
     let place = Place { rank: counted(row, "rank")?, tag: tag.clone() };
     let is_held = row.number("held_at")?.is_some();
     Ok((Listed { tag, found, trouble, hold: None, place }, is_held))
+}
+
+/// What was found; none if another version of this program wrote it.
+fn found(row: &impl Columns) -> sqlx::Result<Option<Found>> {
+    let Ok(version) = serde_json::from_value(json(row, "body")?) else { return Ok(None) };
+    Ok(Some(Found { version, since_ms: counted(row, "since")?, checked_at_ms: counted(row, "checked_at")? }))
 }
 
 /// The body of a version; none if another version of this program wrote it.

@@ -166,6 +166,7 @@ pub(super) fn asked_by(trigger: &Trigger) -> String {
         Trigger::Scan => "a scan".to_owned(),
         Trigger::Request => "a person".to_owned(),
         Trigger::Audit => "an audit".to_owned(),
+        Trigger::Other(name) => format!("`{}`", clean(name, 80)),
     }
 }
 

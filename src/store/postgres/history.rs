@@ -1,5 +1,7 @@
 //! The journal and the holds.
 
+use std::time::Duration;
+
 use sqlx::{PgConnection, QueryBuilder, Row as _};
 use tokio::time::Instant;
 
@@ -8,6 +10,7 @@ use super::super::delivery::LONGEST_REASON;
 use super::super::ends::Line;
 use super::super::journal::{Held, Hold, Known, Recorded, StoredIndex};
 use super::super::rows;
+use super::super::together::Turn;
 use super::{Database, PATIENCE, TRANSACTION, jobs, query, versions};
 use crate::model::text::clean;
 use crate::model::{Repository, Tag};
@@ -15,13 +18,14 @@ use crate::model::{Repository, Tag};
 const INSERT: &str = "INSERT INTO onetag.journal (repository, tag, act, old_digest, new_digest, cause, event_id,
      inputs, reasons, requests, woken_at, media_type, index_bytes, recorded_at) ";
 
-/// An entry's columns without the index itself.
+/// An entry's columns without the index itself, of those whose act this version knows.
 macro_rules! entries {
     ($condition:literal) => {
         concat!(
             "SELECT id, repository, tag, act, old_digest, new_digest, cause, event_id, inputs, reasons, requests,
                     woken_at, recorded_at, media_type IS NOT NULL AS has_index
-             FROM onetag.journal WHERE ",
+             FROM onetag.journal
+             WHERE act IN ('pushed', 'unchanged', 'held', 'failed', 'rolled-back') AND ",
             $condition
         )
     };
@@ -38,21 +42,43 @@ const LAST_PUBLISHED: &str =
 
 const INDEX: &str = "SELECT media_type, index_bytes FROM onetag.journal WHERE id = $1 AND media_type IS NOT NULL";
 
-const REPOSITORIES: &str = "SELECT repository FROM onetag.job UNION SELECT repository FROM onetag.journal";
+/// However long the tables are: one look into the index for each repository.
+const REPOSITORIES: &str = "WITH RECURSIVE of_jobs (repository) AS (
+         SELECT min(repository) FROM onetag.job
+         UNION ALL
+         SELECT (SELECT min(job.repository) FROM onetag.job WHERE job.repository > of_jobs.repository)
+         FROM of_jobs WHERE of_jobs.repository IS NOT NULL),
+     of_entries (repository) AS (
+         SELECT min(repository) FROM onetag.journal
+         UNION ALL
+         SELECT (SELECT min(journal.repository) FROM onetag.journal WHERE journal.repository > of_entries.repository)
+         FROM of_entries WHERE of_entries.repository IS NOT NULL)
+     SELECT repository FROM of_jobs WHERE repository IS NOT NULL
+     UNION SELECT repository FROM of_entries WHERE repository IS NOT NULL";
 
-/// A few at a time, so that deliveries need not wait long. The newest publication of a tag stays.
+/// The next entries, a few at a time so that deliveries need not wait long: the last of them, and
+/// whether any is old.
+const BATCH: &str = concat!(
+    "SELECT max(id) AS last, coalesce(bool_or(recorded_at < ",
+    now!(),
+    " - $1), false) AS has_old
+     FROM (SELECT id, recorded_at FROM onetag.journal WHERE id > $2 ORDER BY id LIMIT 500) AS batch"
+);
+/// Of the same, those that are old. The newest publication of a tag stays.
 const FORGET: &str = concat!(
-    "DELETE FROM onetag.journal WHERE id IN (
-         SELECT id FROM onetag.journal AS old
+    "DELETE FROM onetag.journal WHERE id = ANY (ARRAY (
+         SELECT id FROM (
+             SELECT id, repository, tag, recorded_at FROM onetag.journal WHERE id > $2 ORDER BY id LIMIT 500) AS old
          WHERE recorded_at < ",
     now!(),
     " - $1 AND id IS DISTINCT FROM (
              SELECT max(id) FROM onetag.journal
-             WHERE repository = old.repository AND tag = old.tag AND act IN ('pushed', 'unchanged', 'rolled-back'))
-         LIMIT 500)"
+             WHERE repository = old.repository AND tag = old.tag AND act IN ('pushed', 'unchanged', 'rolled-back'))))"
 );
 const FORGET_FACTS: &str = concat!("DELETE FROM onetag.fact WHERE recorded_at < ", now!(), " - $1");
-const FORGET_JOBS: &str = concat!("DELETE FROM onetag.job WHERE due_at IS NULL AND last_woken_at < ", now!(), " - $1");
+/// What somebody has is not forgotten.
+const FORGET_JOBS: &str =
+    concat!("DELETE FROM onetag.job WHERE due_at IS NULL AND lease_ms IS NULL AND last_woken_at < ", now!(), " - $1");
 const FORGET_TURNS: &str = concat!("DELETE FROM onetag.turn WHERE next_at < ", now!(), " - $1");
 
 const HOLD: &str = concat!(
@@ -64,6 +90,10 @@ const HOLD: &str = concat!(
 const HELD: &str = "SELECT * FROM onetag.hold WHERE repository = $1 AND tag = $2";
 const HOLDS: &str = "SELECT * FROM onetag.hold ORDER BY since DESC, id DESC";
 const RELEASE: &str = "DELETE FROM onetag.hold WHERE repository = $1 AND tag = $2";
+
+/// How long a process is left to forget before another does it, and how long nobody needs to.
+const LONGEST_FORGETTING: Duration = Duration::from_secs(600);
+const FORGET_AGAIN: Duration = Duration::from_secs(1800);
 
 /// Writes lines, one after another, in one statement.
 pub(super) async fn insert(db: &mut PgConnection, lines: Vec<Line>) -> sqlx::Result<()> {
@@ -150,19 +180,34 @@ impl Database {
     }
 
     pub(crate) async fn forget_before(&self, days: u32) -> Result<u64, StoreError> {
-        let age = i64::from(days) * 24 * 60 * 60 * 1000;
-        let mut forgotten = 0;
-        loop {
-            let gone = self.forget(FORGET, age).await?;
-            forgotten += gone;
-            if gone == 0 {
-                break;
-            }
+        let (age, subject) = (i64::from(days) * 24 * 60 * 60 * 1000, days.to_string());
+        if self.take_turn("forget", &subject, LONGEST_FORGETTING).await? != Turn::Mine {
+            return Ok(0);
         }
-        self.forget(FORGET_FACTS, age).await?;
-        self.forget(FORGET_JOBS, age).await?;
-        self.forget(FORGET_TURNS, age).await?;
+        let (mut forgotten, mut next) = (0, Some(0));
+        while let Some(after) = next {
+            let gone;
+            (gone, next) = self.forget_some(age, after).await?;
+            forgotten += gone;
+        }
+        for statement in [FORGET_FACTS, FORGET_JOBS, FORGET_TURNS] {
+            self.forget(statement, age).await?;
+        }
+        self.end_turn("forget", &subject, FORGET_AGAIN, None).await?;
         Ok(forgotten)
+    }
+
+    /// Forgets what is old of the next entries after one; returns how many, and after which to go on.
+    async fn forget_some(&self, age: i64, after: i64) -> Result<(u64, Option<i64>), StoreError> {
+        self.write("forget what is old", |db| {
+            Box::pin(async move {
+                let batch = query(BATCH).bind(age).bind(after).fetch_one(&mut *db).await?;
+                let Some(last) = batch.try_get("last")? else { return Ok((0, None)) };
+                let gone = query(FORGET).bind(age).bind(after).execute(db).await?.rows_affected();
+                Ok((gone, batch.try_get::<bool, _>("has_old")?.then_some(last)))
+            })
+        })
+        .await
     }
 
     async fn forget(&self, statement: &'static str, age: i64) -> Result<u64, StoreError> {

@@ -11,6 +11,16 @@ macro_rules! now {
     };
 }
 
+/// A job's generation that nobody had before and nobody can foresee.
+///
+/// A server that takes over without the latest commits gives the same row again; one that counted on
+/// from the row's last generation would give the same fence again, too.
+macro_rules! generation {
+    () => {
+        "floor(random() * 4503599627370496)::bigint"
+    };
+}
+
 mod connections;
 mod ends;
 mod facts;
@@ -20,6 +30,7 @@ mod news;
 mod options;
 mod pace;
 mod pgpass;
+mod pooler;
 mod runs;
 mod schema;
 mod versions;
@@ -34,7 +45,7 @@ use sqlx::{PgConnection, Postgres, Row as _};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
-use self::connections::{Connections, is_about_connection, is_useless, may_pass};
+use self::connections::{Connections, code, is_about_connection, is_useless, may_pass};
 use super::StoreError;
 use super::address::Address;
 use super::delivery::{DELIVERY_TIME, Delivery, QUEUE, Unusable, WAKES_UNDER_WAY, What};
@@ -46,6 +57,10 @@ const PATIENCE: Duration = Duration::from_secs(15);
 const PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
+/// How many connections are used to read at one time, of all that there may be: however slowly lists are
+/// read, deliveries are stored and leases kept.
+const READERS: usize = 5;
+
 /// Whatever the server's settings are: a commit is on stable storage (on a standby too, where the
 /// server is set so), nobody waits long for a lock, and a process that is stopped in the middle
 /// of a transaction does not hold others up.
@@ -53,7 +68,8 @@ const BEGIN: &str = "BEGIN;
     SELECT set_config('lock_timeout', '1500ms', true), set_config('statement_timeout', '10s', true),
            set_config('idle_in_transaction_session_timeout', '1500ms', true),
            set_config('synchronous_commit', replace(replace(current_setting('synchronous_commit'), 'off', 'on'), 'local', 'on'), true)";
-const BEGIN_READING: &str = "BEGIN READ ONLY";
+/// A statement for which nobody waits any more does not go on.
+const BEGIN_READING: &str = "BEGIN READ ONLY; SELECT set_config('statement_timeout', '5s', true)";
 
 /// How long work may be tried, and how long the last try may take.
 #[derive(Clone, Copy)]
@@ -79,6 +95,7 @@ struct Shared {
     orders: mpsc::Sender<Order>,
     endings: mpsc::Sender<ends::Ending>,
     wakes_under_way: Semaphore,
+    readers: Semaphore,
     changed: watch::Sender<()>,
     news: news::News,
     /// Why nothing may be written any more, if so.
@@ -119,6 +136,7 @@ impl Database {
             orders,
             endings,
             wakes_under_way: Semaphore::new(WAKES_UNDER_WAY as usize),
+            readers: Semaphore::new(READERS),
             changed: watch::Sender::new(()),
             news: news::News::default(),
             outdated: std::sync::OnceLock::new(),
@@ -191,6 +209,10 @@ impl Database {
     ) -> Result<T, StoreError> {
         let slot = Arc::new(Mutex::new(None));
         let until = Instant::now() + PATIENCE / 3;
+        let Ok(reader) = timeout_at(until, self.shared.readers.acquire()).await else {
+            return Err(StoreError::Slow);
+        };
+        let _reader = reader.map_err(|_| StoreError::Closed)?;
         self.run(BEGIN_READING, until.into(), request, &|db| kept(slot.clone(), unnamed(work(db)))).await?;
         Ok(taken(&slot))
     }
@@ -311,7 +333,8 @@ impl Database {
                     Some("in progress") => {}
                     _ => return false,
                 },
-                Err(Broken::Undone(error) | Broken::Unknown(_, error)) if may_pass(&error) => {}
+                Err(Broken::Undone(error) | Broken::Unknown(_, error)) if may_pass(&error) || took_too_long(&error) => {
+                }
                 // The server that knew of it is gone, and its number with it.
                 Err(_) => return false,
             }
@@ -324,6 +347,11 @@ impl From<Instant> for Patience {
     fn from(until: Instant) -> Patience {
         Patience { begins_by: until, ends_by: until }
     }
+}
+
+/// Whether the server broke a statement off after the time that was set for it.
+fn took_too_long(error: &sqlx::Error) -> bool {
+    code(error).is_some_and(|code| code == "57014")
 }
 
 /// Work that does not name its transaction.

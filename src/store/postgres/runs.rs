@@ -3,6 +3,9 @@
 //! A lease is in the job's row and judged by the server's clock, which may step: a lease that ended
 //! is revoked first, and the job is free only a quarter of the lease later. So a write that
 //! its holder began in time is over before somebody else begins.
+//!
+//! Whoever is given a lease is given a generation drawn at random. Ends and revocations only count on
+//! from it: nobody is given what they leave.
 
 use std::time::Duration;
 
@@ -34,7 +37,9 @@ const CLAIM: &str = concat!(
     "WITH ",
     registries!(),
     " UPDATE onetag.job SET
-         generation = generation + 1,
+         generation = ",
+    generation!(),
+    ",
          starts = starts + 1,
          woken_at = coalesce(woken_at, last_woken_at),
          burst_at = NULL,
@@ -63,12 +68,14 @@ const CLAIM: &str = concat!(
 const RESERVE_TAG: &str = concat!(
     "INSERT INTO onetag.job AS job (host, repository, tag, set_at, last_woken_at, quiet_ms, longest_ms, wakes, cause,
                                     hints, generation, leased_until, lease_ms)
-     SELECT $1, $2, $3, clock.now, clock.now, 0, 0, 0, 'request', '{}', 1, clock.now + $4, $4
+     SELECT $1, $2, $3, clock.now, clock.now, 0, 0, 0, 'request', '{}', ",
+    generation!(),
+    ", clock.now + $4, $4
      FROM (SELECT ",
     now!(),
     " AS now) AS clock
      ON CONFLICT (repository, tag) DO UPDATE SET
-         generation = job.generation + 1, leased_until = excluded.leased_until, lease_ms = excluded.lease_ms
+         generation = excluded.generation, leased_until = excluded.leased_until, lease_ms = excluded.lease_ms
          WHERE job.leased_until IS NULL OR job.lease_ms IS NULL AND job.leased_until <= ",
     now!(),
     " RETURNING id, repository, tag, generation, starts, attempts, 'request' AS cause, NULL::text AS event_id,
@@ -113,9 +120,13 @@ const EXTEND: &str = concat!(
     now!()
 );
 
-const SURVIVED: &str = "UPDATE onetag.job SET starts = greatest(starts - 1, 0) WHERE id = $1";
+/// Nobody had the job since, or the start that would be taken back is another's; at the most the lease
+/// was revoked. Told twice, it is the same.
+const SURVIVED: &str =
+    "UPDATE onetag.job SET starts = $3 - 1 WHERE id = $1 AND generation IN ($2, $2 + 1) AND starts = $3";
 
-/// A lease that is still held counts too, since it may end by itself.
+/// A lease that is still held counts too, since it may end by itself. One that was revoked keeps its
+/// job from running, and so may the job's quiet time.
 const NEXT_DUE: &str = concat!(
     "WITH ",
     registries!(),
@@ -128,11 +139,13 @@ const NEXT_DUE: &str = concat!(
               SELECT due_at FROM onetag.job WHERE host = registry.host AND due_at IS NOT NULL AND leased_until IS NULL
               ORDER BY due_at LIMIT 1) AS free
           WHERE registry.host <> ALL ($1)),
-         (SELECT greatest(leased_until - ",
+         (SELECT min(greatest(leased_until - ",
     now!(),
-    ", 0) FROM onetag.job
-          WHERE leased_until IS NOT NULL AND (lease_ms IS NOT NULL OR due_at IS NOT NULL AND host <> ALL ($1))
-          ORDER BY leased_until LIMIT 1)) END AS next_due"
+    ", CASE WHEN lease_ms IS NULL THEN due_at - ",
+    now!(),
+    " END, 0)) FROM onetag.job
+          WHERE leased_until IS NOT NULL AND (lease_ms IS NOT NULL OR due_at IS NOT NULL AND host <> ALL ($1)))) END
+         AS next_due"
 );
 
 /// How long a lease is tried to be kept at least, however short it is.
@@ -188,9 +201,10 @@ impl Database {
     }
 
     pub(crate) async fn survived(&self, claimed: &Claimed) -> Result<(), StoreError> {
-        let id = claimed.id;
+        let (id, generation, starts) = (claimed.id, claimed.generation, i64::from(claimed.starts));
         self.write("count a start no more", |db| {
-            Box::pin(async move { query(SURVIVED).bind(id).execute(db).await.map(|_| ()) })
+            let survived = query(SURVIVED).bind(id).bind(generation).bind(starts);
+            Box::pin(async move { survived.execute(db).await.map(|_| ()) })
         })
         .await
     }

@@ -17,10 +17,12 @@ use super::{Database, Order, Shared, query};
 /// after the burst began; a burst that began in the future began before the clock stepped back.
 const WAKE: &str = concat!(
     "INSERT INTO onetag.job AS job (host, repository, tag, due_at, set_at, woken_at, burst_at, last_woken_at,
-                                    quiet_ms, longest_ms, wakes, cause, event_id, hints)
+                                    quiet_ms, longest_ms, wakes, cause, event_id, hints, generation)
      SELECT w.host, w.repository, w.tag, clock.now + least(w.quiet_ms, w.longest_ms),
             clock.now, clock.now, clock.now, clock.now,
-            w.quiet_ms, w.longest_ms, w.wakes, w.cause, w.event_id, w.hints::text
+            w.quiet_ms, w.longest_ms, w.wakes, w.cause, w.event_id, w.hints::text, ",
+    generation!(),
+    "
      FROM json_to_recordset($1::json) AS w (host text, repository text, tag text, quiet_ms bigint, longest_ms bigint,
                                             wakes bigint, cause text, event_id text, hints json),
           (SELECT ",

@@ -1,6 +1,8 @@
 //! The journal and the holds.
 
-use sqlx::SqliteConnection;
+use std::sync::Arc;
+
+use sqlx::{Row as _, SqliteConnection};
 
 use super::super::StoreError;
 use super::super::delivery::LONGEST_REASON;
@@ -19,13 +21,14 @@ const INSERT: &str = concat!(
     ", ?12, ?13)"
 );
 
-/// An entry's columns without the index itself.
+/// An entry's columns without the index itself, of those whose act this version knows.
 macro_rules! entries {
     ($condition:literal) => {
         concat!(
             "SELECT id, repository, tag, act, old_digest, new_digest, cause, event_id, inputs, reasons, requests,
                     woken_at, recorded_at, media_type IS NOT NULL AS has_index
-             FROM journal WHERE ",
+             FROM journal
+             WHERE act IN ('pushed', 'unchanged', 'held', 'failed', 'rolled-back') AND ",
             $condition
         )
     };
@@ -41,21 +44,43 @@ const LAST_PUBLISHED: &str =
 
 const INDEX: &str = "SELECT media_type, index_bytes FROM journal WHERE id = ?1 AND media_type IS NOT NULL";
 
-const REPOSITORIES: &str = "SELECT repository FROM job UNION SELECT repository FROM journal";
+/// However long the tables are: one look into the index for each repository.
+const REPOSITORIES: &str = "WITH RECURSIVE of_jobs (repository) AS (
+         SELECT min(repository) FROM job
+         UNION ALL
+         SELECT (SELECT min(job.repository) FROM job WHERE job.repository > of_jobs.repository)
+         FROM of_jobs WHERE of_jobs.repository IS NOT NULL),
+     of_entries (repository) AS (
+         SELECT min(repository) FROM journal
+         UNION ALL
+         SELECT (SELECT min(journal.repository) FROM journal WHERE journal.repository > of_entries.repository)
+         FROM of_entries WHERE of_entries.repository IS NOT NULL)
+     SELECT repository FROM of_jobs WHERE repository IS NOT NULL
+     UNION SELECT repository FROM of_entries WHERE repository IS NOT NULL";
 
-/// A few at a time, so that deliveries need not wait long. The newest publication of a tag stays.
+/// The next entries, a few at a time so that deliveries need not wait long: the last of them, and
+/// whether any is old.
+const BATCH: &str = concat!(
+    "SELECT max(id) AS last, coalesce(max(recorded_at < ",
+    now!(),
+    " - ?1), false) AS has_old
+     FROM (SELECT id, recorded_at FROM journal WHERE id > ?2 ORDER BY id LIMIT 500) AS batch"
+);
+/// The newest publication of a tag stays.
 const FORGET: &str = concat!(
-    "DELETE FROM journal WHERE id IN (
-         SELECT id FROM journal AS old
-         WHERE recorded_at < ",
+    "DELETE FROM journal AS old WHERE id > ?2 AND id <= ?3 AND recorded_at < ",
     now!(),
     " - ?1 AND id IS NOT (
-             SELECT max(id) FROM journal
-             WHERE repository = old.repository AND tag = old.tag AND act IN ('pushed', 'unchanged', 'rolled-back'))
-         LIMIT 500)"
+         SELECT max(id) FROM journal
+         WHERE repository = old.repository AND tag = old.tag AND act IN ('pushed', 'unchanged', 'rolled-back'))"
 );
 const FORGET_FACTS: &str = concat!("DELETE FROM fact WHERE recorded_at < ", now!(), " - ?1");
-const FORGET_JOBS: &str = concat!("DELETE FROM job WHERE due_at IS NULL AND last_woken_at < ", now!(), " - ?1");
+/// What somebody has (?2) is not forgotten.
+const FORGET_JOBS: &str = concat!(
+    "DELETE FROM job WHERE due_at IS NULL AND id NOT IN (SELECT value FROM json_each(?2)) AND last_woken_at < ",
+    now!(),
+    " - ?1"
+);
 
 const HOLD: &str = concat!(
     "INSERT INTO hold (repository, tag, digest, images, reason, since) VALUES (?1, ?2, ?3, ?4, ?5, ",
@@ -143,22 +168,33 @@ impl Database {
 
     pub(crate) async fn forget_before(&self, days: u32) -> Result<u64, StoreError> {
         let age = i64::from(days) * 24 * 60 * 60 * 1000;
-        let mut forgotten = 0;
-        loop {
-            let gone = self.forget(FORGET, age).await?;
+        let (mut forgotten, mut next) = (0, Some(0));
+        while let Some(after) = next {
+            let gone;
+            (gone, next) = self.forget_some(age, after).await?;
             forgotten += gone;
-            if gone == 0 {
-                break;
-            }
         }
-        self.forget(FORGET_FACTS, age).await?;
-        self.forget(FORGET_JOBS, age).await?;
+        let leases = Arc::clone(&self.leases);
+        self.write("forget what is old", move |db| {
+            Box::pin(async move {
+                sqlx::query(FORGET_FACTS).bind(age).execute(&mut *db).await?;
+                sqlx::query(FORGET_JOBS).bind(age).bind(leases.ids()).execute(db).await
+            })
+        })
+        .await?;
         Ok(forgotten)
     }
 
-    async fn forget(&self, statement: &'static str, age: i64) -> Result<u64, StoreError> {
+    /// Forgets what is old of the next entries after one; returns how many, and after which to go on.
+    async fn forget_some(&self, age: i64, after: i64) -> Result<(u64, Option<i64>), StoreError> {
         self.write("forget what is old", move |db| {
-            Box::pin(async move { Ok(sqlx::query(statement).bind(age).execute(db).await?.rows_affected()) })
+            Box::pin(async move {
+                let batch = sqlx::query(BATCH).bind(age).bind(after).fetch_one(&mut *db).await?;
+                let Some(last) = batch.try_get("last")? else { return Ok((0, None)) };
+                let forget = sqlx::query(FORGET).bind(age).bind(after).bind::<i64>(last);
+                let gone = forget.execute(db).await?.rows_affected();
+                Ok((gone, batch.try_get::<bool, _>("has_old")?.then_some(last)))
+            })
         })
         .await
     }

@@ -82,7 +82,8 @@ const NEXT_DUE: &str = concat!(
     " ORDER BY due_at LIMIT 1) END AS next_due"
 );
 
-const SURVIVED: &str = "UPDATE job SET starts = max(starts - 1, 0) WHERE id = ?1";
+/// Nobody had the job since, or the start that would be taken back is another's.
+const SURVIVED: &str = "UPDATE job SET starts = ?3 - 1 WHERE id = ?1 AND generation = ?2 AND starts = ?3";
 
 /// The fence: the row is there with this generation, or the lease was lost.
 const IS_WOKEN_AGAIN: &str =
@@ -185,9 +186,10 @@ impl Database {
     }
 
     pub(crate) async fn survived(&self, claimed: &Claimed) -> Result<(), StoreError> {
-        let id = claimed.id;
+        let (id, generation, starts) = (claimed.id, claimed.generation, i64::from(claimed.starts));
         self.write("count a start no more", move |db| {
-            Box::pin(async move { sqlx::query(SURVIVED).bind(id).execute(db).await.map(|_| ()) })
+            let survived = sqlx::query(SURVIVED).bind(id).bind(generation).bind(starts);
+            Box::pin(async move { survived.execute(db).await.map(|_| ()) })
         })
         .await
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use onetag::model::Repository;
-use onetag::store::{Act, End, Entry, Hold, Known, Store, Trigger};
+use onetag::store::{Act, End, Entry, Hold, Known, Store, Trigger, Wake};
 
 use super::{claim, claim_one, deliver_at_last, digest, entry, record, repository, tag, ubuntu, wake};
 
@@ -70,12 +70,25 @@ pub(crate) async fn the_last_publication_is_found_under_later_failures(store: St
     run(&store, "xenial", without_index(Act::Held)).await;
     run(&store, "xenial", without_index(Act::Failed)).await;
     run(&store, "bionic", entry(Act::Pushed, "three")).await;
-    store.accept(vec![wake("xenial")]).await.unwrap();
+    deliver_at_last(&store, vec![wake("xenial")]).await;
     let known = store.known(&ubuntu(), &tag("xenial")).await.unwrap();
     let last = known.published.expect("it was published");
     assert_eq!((last.act, last.new_digest), (Act::RolledBack, Some(digest("two"))));
     assert_eq!(known.newest.expect("something was done").act, Act::Failed);
     assert!(known.job.is_some_and(|job| !job.is_running) && known.held.is_none());
+}
+
+pub(crate) async fn repositories_of_jobs_and_entries_are_known_once_each(store: Store) {
+    assert_eq!(store.repositories().await.unwrap(), []);
+    for text in ["xenial", "bionic"] {
+        run(&store, text, entry(Act::Pushed, "x")).await;
+        record(&store, &repository("ghcr.io/acme/app"), text, entry(Act::RolledBack, "o")).await;
+    }
+    let elsewhere = Wake { repository: repository("quay.io/acme/tool"), ..wake("v1") };
+    deliver_at_last(&store, vec![wake("xenial"), wake("focal"), elsewhere]).await;
+    let mut known = store.repositories().await.unwrap();
+    known.sort();
+    assert_eq!(known, ["ghcr.io/acme/app", "quay.io/acme/tool", "quay.io/multiarch/ubuntu"].map(repository));
 }
 
 pub(crate) async fn forgetting_keeps_the_newest_publication_of_each_tag(store: Store) {
@@ -84,10 +97,10 @@ pub(crate) async fn forgetting_keeps_the_newest_publication_of_each_tag(store: S
     run(&store, "xenial", without_index(Act::Failed)).await;
     run(&store, "bionic", entry(Act::Unchanged, "three")).await;
     store.put_facts("config-1", vec![(digest("a"), b"fact".to_vec())]).await.unwrap();
-    store.accept(vec![wake("parked")]).await.unwrap();
+    deliver_at_last(&store, vec![wake("parked")]).await;
     let parked = claim_one(&store).await;
     store.finish(&parked, End::Parked { reason: "no".into() }, None).await.unwrap();
-    store.accept(vec![wake("waiting")]).await.unwrap();
+    deliver_at_last(&store, vec![wake("waiting")]).await;
 
     assert_eq!(store.forget_before(1).await.unwrap(), 0, "nothing is a day old");
     tokio::time::sleep(Duration::from_millis(5)).await;

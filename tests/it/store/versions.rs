@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use onetag::model::version::{Foreign, ImageRow, ImageState, Problem, Version, VersionState};
 use onetag::store::{End, Filter, Hold, Listed, Standing, Store};
 
-use super::{claim_one, digest, repository, tag, ubuntu, wake};
+use super::{claim_one, deliver_at_last, digest, repository, tag, ubuntu, wake};
 
 fn image(arch: &str, platform: &str, state: ImageState) -> ImageRow {
     ImageRow {
@@ -43,7 +43,7 @@ fn state(text: &str) -> Filter {
 }
 
 async fn end(store: &Store, name: &str, end: End) {
-    store.accept(vec![wake(name)]).await.unwrap();
+    deliver_at_last(store, vec![wake(name)]).await;
     let job = claim_one(store).await;
     assert!(store.finish(&job, end, None).await.unwrap());
 }

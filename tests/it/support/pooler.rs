@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use super::postgres::{Postgres, as_user, run};
-use super::real::free_address;
+use super::real::free_port;
 
 /// Where Debian's package `pgbouncer` puts it.
 const PROGRAM: &str = "/usr/sbin/pgbouncer";
@@ -15,7 +15,7 @@ const PROGRAM: &str = "/usr/sbin/pgbouncer";
 pub struct Pooler {
     child: Child,
     port: u16,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Pooler {
@@ -26,17 +26,33 @@ impl Pooler {
 
     /// The same with so many connections to a database at most.
     pub fn with_connections(server: &Postgres, count: usize) -> Pooler {
+        // Another process may have taken the port meanwhile.
+        let started = (0..5).find_map(|_| Pooler::try_start(server, free_port(), count));
+        started.expect("Debian's package `pgbouncer` starts on some port")
+    }
+
+    fn try_start(server: &Postgres, port: u16, count: usize) -> Option<Pooler> {
         let folder = TempDir::with_prefix("onetag-pooler-").expect("a folder");
-        let port = free_address().rsplit_once(':').and_then(|(_, port)| port.parse().ok()).expect("a port");
         let config = folder.path().join("pgbouncer.ini");
+        // With `any`, everybody is who the server is asked for.
         let lines = format!(
-            "[databases]\n* = host=127.0.0.1 port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
-             unix_socket_dir =\nauth_type = any\nauth_file = /dev/null\npool_mode = transaction\ndefault_pool_size = {count}\n\
-             max_client_conn = 500\nserver_round_robin = 1\n",
+            "[databases]
+* = host=127.0.0.1 user=postgres port={}
+[pgbouncer]
+listen_addr = 127.0.0.1
+\
+             listen_port = {port}
+unix_socket_dir =
+auth_type = any
+auth_file = /dev/null
+pool_mode = transaction
+\
+             default_pool_size = {count}
+max_client_conn = 500
+server_round_robin = 1
+",
             server.port()
         );
-        // With `any`, everybody is who the server is asked for.
-        let lines = lines.replace("port=", "user=postgres port=");
         std::fs::write(&config, lines).expect("a configuration");
         let user = server.user();
         if let Some(user) = user {
@@ -45,14 +61,25 @@ impl Pooler {
         let mut command = as_user(user, PROGRAM);
         let log = std::fs::File::create(folder.path().join("log")).expect("a log");
         let command = command.arg(&config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        let pooler = Pooler { child: command.spawn().expect("Debian's package `pgbouncer`"), port, _folder: folder };
+        let mut pooler = Pooler { child: command.spawn().expect("Debian's package `pgbouncer`"), port, folder };
         let started = Instant::now();
-        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-            let log = std::fs::read_to_string(pooler._folder.path().join("log")).unwrap_or_default();
-            assert!(started.elapsed() < Duration::from_secs(20), "{PROGRAM} does not start: {log}");
+        while !pooler.log().contains(&format!("listening on 127.0.0.1:{port}")) {
+            if pooler.child.try_wait().expect("a process").is_some() {
+                return None;
+            }
+            assert!(started.elapsed() < Duration::from_secs(60), "{PROGRAM} does not start: {}", pooler.log());
             std::thread::sleep(Duration::from_millis(20));
         }
-        pooler
+        Some(pooler)
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).expect("a log")
+    }
+
+    /// How many connections clients have made by now.
+    pub fn logins(&self) -> usize {
+        self.log().matches("login attempt").count()
     }
 
     /// The same database as `address` has, through the pooler.

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use sqlx::{ConnectOptions as _, PgConnection};
 use tempfile::TempDir;
 
-use super::real::free_address;
+use super::real::free_port;
 
 /// A server that is running.
 pub struct Postgres {
@@ -42,17 +42,13 @@ impl Postgres {
             run(Command::new("chown").arg(user).arg(&folder));
         }
         let data = folder.join("data");
-        let (_, port) = free_address()
-            .rsplit_once(':')
-            .map(|(host, port)| (host.to_owned(), port.parse().expect("a port")))
-            .expect("an address");
         let mut initdb = command(user.as_deref(), "initdb");
         run(initdb
             .args(["--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "-D"])
             .arg(&data));
         // The stories are about what the server was told, not about its disk.
         let mut lines = format!(
-            "port = {port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = '{}'\nfsync = off\n\
+            "listen_addresses = '127.0.0.1'\nunix_socket_directories = '{}'\nfsync = off\n\
              max_connections = 300\nshared_buffers = 64MB\n",
             folder.display()
         );
@@ -67,7 +63,7 @@ impl Postgres {
                 run(Command::new("chown").arg(user).arg(&path));
             }
         }
-        Postgres::run_in(folder, port, user)
+        Postgres::run_in(folder, user)
     }
 
     /// A copy of it that follows it, and that it waits for with every commit.
@@ -80,10 +76,9 @@ impl Postgres {
         let mut copy = command(self.user(), "pg_basebackup");
         let copy = copy.args(["-h", "127.0.0.1", "-U", "postgres", "-R", "--no-sync", "--checkpoint=fast", "-p"]);
         run(copy.arg(self.port.to_string()).arg("-D").arg(&data));
-        let port = free_address().rsplit_once(':').and_then(|(_, port)| port.parse().ok()).expect("a port");
-        let lines = format!("port = {port}\nunix_socket_directories = '{}'\n", folder.display());
+        let lines = format!("unix_socket_directories = '{}'\n", folder.display());
         append(&data.join("postgresql.conf"), &lines);
-        let standby = Postgres::run_in(folder, port, self.user.clone());
+        let standby = Postgres::run_in(folder, self.user.clone());
         let mut db = connect(&self.address("postgres")).await;
         execute(&mut db, "ALTER SYSTEM SET synchronous_standby_names = '*'").await;
         execute(&mut db, "ALTER SYSTEM SET synchronous_commit = 'remote_apply'").await;
@@ -103,7 +98,7 @@ impl Postgres {
     }
 
     /// Starts what is in a folder, and sees to it that it ends with this process.
-    fn run_in(folder: PathBuf, port: u16, user: Option<String>) -> Postgres {
+    fn run_in(folder: PathBuf, user: Option<String>) -> Postgres {
         let data = folder.join("data");
         let pg_ctl = program("pg_ctl");
         let script = format!(
@@ -115,15 +110,27 @@ impl Postgres {
         let mut watch = as_user(user.as_deref(), "sh");
         let watch = watch.args(["-c", &script]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         let watch = watch.current_dir("/").spawn().expect("a shell");
-        let postgres = Postgres { folder, port, user, watch };
-        postgres.up();
-        postgres
+        let mut postgres = Postgres { folder, port: 0, user, watch };
+        // Another process may take a port before the server does.
+        for _ in 0..5 {
+            postgres.port = free_port();
+            append(&data.join("postgresql.conf"), &format!("port = {}\n", postgres.port));
+            if postgres.start_again().is_ok() {
+                return postgres;
+            }
+        }
+        let log = std::fs::read_to_string(postgres.folder.join("log")).unwrap_or_default();
+        panic!("PostgreSQL does not start: {log}");
     }
 
     /// Starts it again, after [`Postgres::down`].
     pub fn up(&self) {
+        self.start_again().unwrap_or_else(|told| panic!("{told}"));
+    }
+
+    fn start_again(&self) -> Result<(), String> {
         let log = self.folder.join("log");
-        run(self.control().args(["-w", "-t", "60", "-l"]).arg(log).arg("start"));
+        try_to_run(self.control().args(["-w", "-t", "60", "-l"]).arg(log).arg("start"))
     }
 
     /// Ends it as a crash would: what was not committed is gone.
@@ -182,10 +189,10 @@ impl Drop for Postgres {
     }
 }
 
-/// Another client of a database.
+/// Another client of a database. A pooler refuses what it does not know, so nothing is asked of it.
 pub async fn connect(address: &str) -> PgConnection {
     let options: sqlx::postgres::PgConnectOptions = address.parse().expect("an address");
-    options.disable_statement_logging().connect().await.expect("it connects")
+    options.extra_float_digits(None).disable_statement_logging().connect().await.expect("it connects")
 }
 
 /// Runs statements that the story is made of.
@@ -222,9 +229,13 @@ pub(super) fn as_user(user: Option<&str>, program: &str) -> Command {
 }
 
 pub(super) fn run(command: &mut Command) {
+    try_to_run(command).unwrap_or_else(|told| panic!("{told}"));
+}
+
+fn try_to_run(command: &mut Command) -> Result<(), String> {
     let output = command.stdin(Stdio::null()).output().expect("it starts");
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{command:?}: {out}{err}");
+    if output.status.success() { Ok(()) } else { Err(format!("{command:?}: {out}{err}")) }
 }
 
 fn append(path: &Path, lines: &str) {

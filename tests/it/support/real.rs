@@ -290,6 +290,12 @@ pub fn free_address() -> String {
     }
 }
 
+/// A port of this machine that nobody listens on at this moment.
+pub fn free_port() -> u16 {
+    let address: std::net::SocketAddr = free_address().parse().expect("an address");
+    address.port()
+}
+
 fn manifest_path(reference: &str) -> String {
     let (repository, reference) = split_reference(reference);
     format!("/v2/{repository}/manifests/{reference}")

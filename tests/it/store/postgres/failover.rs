@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use onetag::store::{Act, End, List, Store, StoreError};
 
-use super::super::{HOUR, claim_one, entry, tag, ubuntu, wake};
+use super::super::{HOUR, claim_one, deliver_at_last, entry, tag, ubuntu, wake};
 use crate::support::{Postgres, eventually};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -19,7 +19,7 @@ async fn a_standby_that_takes_over_has_everything_that_was_acknowledged() {
     // Whichever is named first.
     let one = Store::open(&servers(primary.port(), standby.port())).await.unwrap();
     let two = Store::open(&servers(standby.port(), primary.port())).await.unwrap();
-    one.accept(vec![wake("before")]).await.unwrap();
+    deliver_at_last(&one, vec![wake("before")]).await;
     let before = claim_one(&two).await;
 
     // Deliveries go on as senders make them: again, if they were refused.

@@ -1,7 +1,10 @@
 //! The suite on PostgreSQL, directly and through a pooler, and what only a server can show.
 
 mod failover;
+mod fence;
 mod lost;
+mod pooled;
+mod reads;
 mod replicas;
 mod schema;
 mod server;
@@ -16,6 +19,12 @@ use crate::support::{Pooler, Postgres};
 pub(crate) async fn empty() -> (Store, ()) {
     let address = Postgres::shared().database().await;
     (Store::open(&address).await.expect("it opens"), ())
+}
+
+/// Two processes on one database, and its address.
+async fn two() -> (Store, Store, String) {
+    let address = Postgres::shared().database().await;
+    (Store::open(&address).await.expect("it opens"), Store::open(&address).await.expect("it opens"), address)
 }
 
 /// Through a pooler in transaction mode: any two transactions may be on two connections.

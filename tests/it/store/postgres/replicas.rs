@@ -1,17 +1,15 @@
 //! Several processes on one database: leases, clocks, news, turns.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use onetag::store::{End, Store, Turn, Turns};
 
-use super::super::{HOUR, claim, claim_one, quiet, tag, ubuntu, wake};
-use crate::support::Postgres;
+use super::super::{HOUR, claim, claim_one, deliver_at_last, quiet, tag, ubuntu, wake};
+use super::two;
 use crate::support::postgres::{connect, execute};
-
-async fn two() -> (Store, Store, String) {
-    let address = Postgres::shared().database().await;
-    (Store::open(&address).await.unwrap(), Store::open(&address).await.unwrap(), address)
-}
+use crate::support::{Postgres, eventually};
 
 /// As if the server's clock had stepped by this much since.
 async fn step(address: &str, millis: i64) {
@@ -27,20 +25,20 @@ const DAY_MS: i64 = 86_400_000;
 
 #[tokio::test]
 async fn a_job_is_one_processs_until_its_lease_ends_even_if_it_is_gone() {
-    let (one, two, _) = two().await;
-    one.accept(vec![wake("xenial")]).await.unwrap();
-    let lost = one.claim(Duration::from_millis(400), &[], 1).await.unwrap().pop().expect("a job is due");
+    let (one, two, address) = two().await;
+    deliver_at_last(&one, vec![wake("xenial")]).await;
+    let lost = claim_one(&one).await;
     assert!(claim(&two).await.is_none());
     assert!(two.job(&ubuntu(), &tag("xenial")).await.unwrap().unwrap().is_running);
     assert_eq!(two.counts().await.unwrap().running, 1);
     one.close().await;
 
-    let next = loop {
-        match claim(&two).await {
-            Some(next) => break next,
-            None => tokio::time::sleep(two.next_due(&[]).await.unwrap().expect("the lease ends")).await,
-        }
-    };
+    assert!(two.next_due(&[]).await.unwrap().expect("the lease ends") > HOUR / 2);
+    let next = eventually("the lease has ended", async || {
+        step(&address, DAY_MS).await;
+        claim(&two).await
+    })
+    .await;
     assert_eq!(next.starts, 2);
     assert!(!two.finish(&lost, End::Done, None).await.unwrap());
     assert!(two.finish(&next, End::Done, None).await.unwrap());
@@ -49,7 +47,7 @@ async fn a_job_is_one_processs_until_its_lease_ends_even_if_it_is_gone() {
 #[tokio::test]
 async fn a_lease_that_the_clock_ended_leaves_its_holder_time_to_end_a_write() {
     let (one, two, address) = two().await;
-    one.accept(vec![wake("xenial")]).await.unwrap();
+    deliver_at_last(&one, vec![wake("xenial")]).await;
     let held = claim_one(&one).await;
     step(&address, DAY_MS).await;
     assert!(claim(&two).await.is_none(), "a write that was begun in time may be under way");
@@ -60,12 +58,28 @@ async fn a_lease_that_the_clock_ended_leaves_its_holder_time_to_end_a_write() {
     assert_eq!(claim_one(&two).await.starts, 2);
 }
 
+/// Its holder is gone, and it was woken meanwhile: the quiet time counts.
+#[tokio::test]
+async fn a_job_whose_lease_was_revoked_is_not_due_before_its_quiet_time_is_over() {
+    let (one, two, address) = two().await;
+    deliver_at_last(&one, vec![wake("xenial")]).await;
+    claim_one(&one).await;
+    deliver_at_last(&one, vec![quiet("xenial", HOUR)]).await;
+    let mut db = connect(&address).await;
+    for _ in ["the lease ends", "it is free"] {
+        execute(&mut db, format!("UPDATE onetag.job SET leased_until = leased_until - {DAY_MS}")).await;
+        assert!(claim(&two).await.is_none());
+    }
+    let next = two.next_due(&[]).await.unwrap().expect("it waits");
+    assert!(next > HOUR / 2, "whoever looks again {next:?} from now looks in vain");
+}
+
 #[tokio::test]
 async fn a_clock_that_steps_back_makes_jobs_due_and_leases_no_longer() {
     let (one, two, address) = two().await;
-    one.accept(vec![wake("leased")]).await.unwrap();
+    deliver_at_last(&one, vec![wake("leased")]).await;
     let held = claim_one(&one).await;
-    one.accept(vec![quiet("xenial", HOUR)]).await.unwrap();
+    deliver_at_last(&one, vec![quiet("xenial", HOUR)]).await;
     assert!(claim(&two).await.is_none());
     step(&address, -DAY_MS).await;
     assert_eq!(claim_one(&two).await.tag, tag("xenial"), "nobody knows how long it still had to wait");
@@ -79,15 +93,19 @@ async fn everything_due_is_claimed_once_however_many_claim() {
     let address = Postgres::shared().database().await;
     let stores = futures_util::future::join_all((0..3).map(|_| Store::open(&address))).await;
     let stores: Vec<Store> = stores.into_iter().map(Result::unwrap).collect();
-    stores[0].accept((0..200).map(|n| wake(&format!("v{n}"))).collect()).await.unwrap();
-    let claimant = |store: Store| async move {
+    deliver_at_last(&stores[0], (0..200).map(|n| wake(&format!("v{n}"))).collect()).await;
+    // Some that are due may be passed over, since another is just taking them.
+    let count = Arc::new(AtomicUsize::new(0));
+    let claimant = |store: Store, count: Arc<AtomicUsize>| async move {
         let mut tags = Vec::new();
-        while let Some(job) = claim(&store).await {
+        while count.load(Ordering::SeqCst) < 200 {
+            let Some(job) = claim(&store).await else { continue };
+            count.fetch_add(1, Ordering::SeqCst);
             tags.push(job.tag.to_string());
         }
         tags
     };
-    let claimants = (0..12).map(|n| tokio::spawn(claimant(stores[n % 3].clone())));
+    let claimants = (0..12).map(|n| tokio::spawn(claimant(stores[n % 3].clone(), count.clone())));
     let mut claimed = futures_util::future::try_join_all(claimants).await.unwrap().concat();
     claimed.sort();
     claimed.dedup();
@@ -104,7 +122,7 @@ async fn processes_that_store_the_same_tags_do_not_stop_each_other() {
             if is_reversed {
                 wakes.reverse();
             }
-            store.accept(wakes).await.expect("it is stored in time");
+            deliver_at_last(&store, wakes).await;
         }
     };
     tokio::join!(flood(one.clone(), false), flood(two, true));
@@ -115,7 +133,7 @@ async fn processes_that_store_the_same_tags_do_not_stop_each_other() {
 async fn what_one_process_stores_the_others_hear() {
     let (one, two, _) = two().await;
     let mut changes = two.changes();
-    one.accept(vec![wake("xenial")]).await.unwrap();
+    deliver_at_last(&one, vec![wake("xenial")]).await;
     changes.next().await;
     let job = loop {
         match claim(&two).await {

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use onetag::store::{Act, Filter, List, Store, Turn};
+use onetag::store::{Act, End, Filter, List, Store, StoreError, Turn};
 use sqlx::{PgConnection, Row as _};
 
-use super::super::{HOUR, claim_one, digest, tag, ubuntu};
+use super::super::{HOUR, claim_one, digest, entry, tag, ubuntu};
+use super::two;
 use crate::support::Postgres;
 use crate::support::postgres::{connect, execute};
 
@@ -131,6 +132,48 @@ async fn a_program_of_the_first_version_and_a_newer_one_work_side_by_side() {
     let ended = "UPDATE onetag.turn SET done_at = 2000, next_at = 0, every = 1000 WHERE subject LIKE 'ghcr%'";
     execute(&mut older, ended).await;
     assert_eq!(newer.take_turn("scan", "ghcr.io/multiarch/ubuntu", HOUR).await.unwrap(), Turn::Mine);
+}
+
+/// While versions change, the later one writes what the earlier one has no words for.
+#[tokio::test]
+async fn what_only_a_later_version_understands_is_passed_over() {
+    let (store, _other, address) = two().await;
+    let mut later = connect(&address).await;
+    execute(&mut later, a_row_in_every_table()).await;
+    let words = r#"
+        UPDATE onetag.version SET state = 'glad', body = '{"tag": "focal", "mood": {"colour": "blue"}}';
+        UPDATE onetag.job SET cause = 'schedule:nightly', trouble = 'snoozed';
+        INSERT INTO onetag.journal (repository, tag, act, cause, inputs, reasons, requests, woken_at, recorded_at)
+        VALUES ('quay.io/multiarch/ubuntu', 'xenial', 'signed', 'schedule:nightly', '{}', '[]', 1, 900, 1000)"#;
+    execute(&mut later, words).await;
+
+    let listed = store.versions(&ubuntu(), &Filter::default(), None, 10).await.unwrap();
+    assert!(listed.iter().any(|listed| listed.tag == tag("focal") && listed.found.is_none()), "{listed:?}");
+    let job = store.jobs(List::Active, 10).await.unwrap().remove(0);
+    assert_eq!((job.trigger.to_string().as_str(), job.trouble), ("schedule:nightly", None));
+    assert_eq!(store.history(None, None, 1, None).await.unwrap()[0].act, Act::Pushed, "a page is full all the same");
+    let known = store.known(&ubuntu(), &tag("xenial")).await.unwrap();
+    assert_eq!(known.newest.expect("it was pushed").act, Act::Pushed);
+
+    let job = claim_one(&store).await;
+    assert!(store.finish(&job, End::Done, Some(entry(Act::Pushed, "x"))).await.unwrap());
+    let told = store.history(None, None, 1, None).await.unwrap().remove(0);
+    assert_eq!(told.trigger.to_string(), "schedule:nightly", "what it said is kept");
+}
+
+#[tokio::test]
+async fn what_no_version_can_have_written_is_told() {
+    let (store, _other, address) = two().await;
+    let mut db = connect(&address).await;
+    execute(&mut db, a_row_in_every_table()).await;
+    execute(&mut db, "UPDATE onetag.version SET body = '{\"tag\": '").await;
+    let listed = store.versions(&ubuntu(), &Filter::default(), None, 10).await;
+    assert!(matches!(listed, Err(StoreError::Corrupt { .. })), "{listed:?}");
+    for damage in ["cause = ''", "cause = 'scan', trouble = 'f%iling'"] {
+        execute(&mut db, format!("UPDATE onetag.job SET {damage}")).await;
+        let jobs = store.jobs(List::Active, 10).await;
+        assert!(matches!(jobs, Err(StoreError::Corrupt { .. })), "{damage}: {jobs:?}");
+    }
 }
 
 async fn tables(db: &mut PgConnection) -> Vec<String> {
