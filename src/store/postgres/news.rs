@@ -6,6 +6,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use sqlx::postgres::{PgListener, PgPoolOptions};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -116,7 +117,7 @@ async fn hear(shared: Weak<Shared>) {
     let mut is_told = false;
     loop {
         let Some(strong) = shared.upgrade() else { return };
-        let heard = listen(&strong).await;
+        let heard = listen(&strong).boxed().await;
         drop(strong);
         let pause = match heard {
             Ok(Heard::Nothing) => {
@@ -163,7 +164,7 @@ async fn listen(shared: &Shared) -> sqlx::Result<Heard> {
     if within(LOOKING, is_pooled(shared, &mut listener)).await? {
         return Ok(Heard::Nothing);
     }
-    match within(ECHO, hears_itself(shared, &mut listener)).await {
+    match within(ECHO, hears_itself(shared, &mut listener).boxed()).await {
         Ok(true) => {}
         Ok(false) => return Ok(Heard::UntilLost),
         Err(error) => {
