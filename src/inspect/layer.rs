@@ -146,7 +146,8 @@ impl Sink for Builder {
             self.name_bytes += target.len();
         }
         if self.entries > self.limits.entries || self.name_bytes > self.limits.name_bytes {
-            return Err(Flaw::new(format!("it has more than {} files, or too long names for them", self.entries - 1)));
+            let why = format!("it has more than {} files, or too long names for them", self.entries - 1);
+            return Err(Flaw::of_limits(why));
         }
         let name = text(entry.path);
         if name.is_empty() {

@@ -148,7 +148,8 @@ impl Unpacker {
             self.output_bytes += given as u64;
             if self.output_bytes > self.most_output_bytes {
                 let most = self.most_output_bytes >> 20;
-                return Err(Flaw::new(format!("it unpacks to more than {most} MiB, which is the most that is read")));
+                let why = format!("it unpacks to more than {most} MiB, which is the most that is read");
+                return Err(Flaw::of_limits(why));
             }
             if self.output_bytes > RATIO_FROM && self.output_bytes / RATIO > self.input_bytes {
                 return Err(Flaw::new(format!("it unpacks to more than {RATIO} times its size, as a bomb does")));
@@ -308,7 +309,7 @@ struct Zstd {
 
 impl Zstd {
     fn new() -> Result<Zstd, Flaw> {
-        let no_memory = |_| Flaw::new("there is no memory to unpack it");
+        let no_memory = |_| Flaw::of_machine("there is no memory to unpack it");
         let mut decoder = Decoder::new().map_err(no_memory)?;
         decoder.set_parameter(DParameter::WindowLogMax(LARGEST_WINDOW_LOG)).map_err(no_memory)?;
         Ok(Zstd { decoder, is_between: true })
