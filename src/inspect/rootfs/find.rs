@@ -189,14 +189,17 @@ impl<'a> Files<'a> {
                     Node::Hardlink(origin) => layer.nodes.get(origin).unwrap_or(node),
                     node => node,
                 };
-                let Node::File(is_executable, Nature::Program(program)) = node else { continue };
+                let Node::File(is_executable, nature @ (Nature::Program(_) | Nature::Unread)) = node else { continue };
                 if !is_executable && self.folded.is_none() || is_not_to_run(path) {
                     continue;
                 }
-                if let Said::Node(_, there, _) = self.said(&split(path), 0, &mut 0)?
-                    && there == index
-                {
-                    programs.push((path.clone(), &**program));
+                if !matches!(self.said(&split(path), 0, &mut 0)?, Said::Node(_, there, _) if there == index) {
+                    continue;
+                }
+                match nature {
+                    Nature::Program(program) => programs.push((path.clone(), &**program)),
+                    // What a table of contents says of files is not what they are.
+                    _ => return Err(Stop::Needs { layer: index, names: Vec::new() }),
                 }
             }
         }

@@ -253,6 +253,16 @@ fn an_image_that_starts_nothing_is_weighed_by_its_shell_or_its_programs() {
 }
 
 #[test]
+fn files_that_nobody_looked_into_may_be_programs() {
+    let nothing = start(&[]);
+    let unread = |name: &str, is_executable| Built::new().node(name, Node::File(is_executable, Nature::Unread));
+    assert_eq!(found(&nothing, &[Built::new(), unread("opt/tool", true)]), "needs layer 1");
+    assert_eq!(found(&nothing, &[unread("opt/words", false)]), "");
+    assert_eq!(found(&nothing, &[unread("usr/share/tool", true)]), "");
+    assert_eq!(found(&nothing, &[Built::new().without("opt/tool"), unread("opt/tool", true)]), "");
+}
+
+#[test]
 fn a_program_counts_under_each_of_its_names() {
     let layer = Built::new().program("usr/share/app", "arm64").hardlink("app", "usr/share/app");
     assert_eq!(found(&start(&[]), &[layer]), "/app arm64");
