@@ -49,7 +49,7 @@ pub struct Limits {
     pub output_bytes: u64,
     /// The most files, directories and links in it.
     pub entries: usize,
-    /// The most bytes of their names.
+    /// The most bytes of their names, and of what programs and scripts say of what starts them.
     pub name_bytes: usize,
 }
 
