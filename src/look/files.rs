@@ -7,6 +7,7 @@
 mod index;
 mod layer;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -36,7 +37,7 @@ const MOST_AT_ONCE: usize = 4;
 static EXAMINERS: Semaphore = Semaphore::const_new(4);
 
 const LAYER: &str = "layer-1";
-const EVIDENCE: &str = "evidence-1";
+const EVIDENCE: &str = "evidence-2";
 
 /// What an image's files prove, and what it took to find out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -119,10 +120,12 @@ async fn recall(facts: &Facts, key: &Digest) -> Option<Evidence> {
     serde_json::from_slice(&facts.recall(EVIDENCE, key).await?).ok()
 }
 
-/// What evidence is kept under: the whole content of an image.
+/// What evidence is kept under: the whole content of an image, and all that says how it is read.
 fn key(config: &Digest, layers: &[Descriptor]) -> Digest {
-    let digests: Vec<&str> = layers.iter().map(|layer| layer.digest.as_str()).collect();
-    Digest::of(format!("{config} {}", digests.join(" ")).as_bytes())
+    type Way<'a> = (&'a str, &'a str, u64, &'a BTreeMap<String, String>);
+    let ways: Vec<Way<'_>> =
+        layers.iter().map(|it| (it.digest.as_str(), it.media_type.as_str(), it.size, &it.annotations)).collect();
+    Digest::of(&serde_json::to_vec(&(config.as_str(), ways)).expect("text always serializes"))
 }
 
 fn with_gap(gap: &str) -> Examined {

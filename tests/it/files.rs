@@ -203,6 +203,21 @@ async fn bytes_that_the_digest_does_not_name_prove_nothing() {
 }
 
 #[tokio::test]
+async fn how_one_manifest_has_a_layer_read_is_nothing_to_another() {
+    let image = Pushed::new(&["sh"]).await;
+    let mut image = image.files(&[("bin/sh", &shell()), ("lib64/ld-linux-x86-64.so.2", &loader())]);
+    for wrong in ["application/vnd.oci.image.layer.v1.tar", "application/vnd.oci.image.layer.v1.tar+zstd", "text/plain"]
+    {
+        let facts = Facts::default();
+        image.layers[0].media_type = wrong.to_owned();
+        assert!(image.examine(&facts).await.expect("the registry answers").evidence.gap.is_some(), "{wrong}");
+        assert_eq!(image.examine(&facts).await.expect("the registry answers").effort.bytes_read, 0, "{wrong}");
+        image.layers[0].media_type = OCI_LAYER.to_owned();
+        assert_eq!(image.examine(&facts).await.expect("the registry answers").evidence.gap, None, "{wrong}");
+    }
+}
+
+#[tokio::test]
 async fn a_layer_that_the_registry_lacks_or_that_cannot_be_read_is_a_gap_with_a_reason() {
     let reason = |examined: Result<Examined, RegistryError>| {
         let gap = examined.expect("the registry answers").evidence.gap.expect("a gap");
