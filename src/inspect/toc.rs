@@ -40,6 +40,13 @@ pub enum Index {
 }
 
 impl Index {
+    /// The digest by which the table is known to be right.
+    pub fn digest(&self) -> &Digest {
+        match self {
+            Index::Stargz(digest) | Index::Chunked(_, digest) => digest,
+        }
+    }
+
     /// The index that a layer's descriptor names, if any.
     pub fn of(layer: &Descriptor) -> Option<Index> {
         let note = |key: &str| layer.annotations.get(key).map(String::as_str);
