@@ -172,3 +172,19 @@ fn take(
     }
     if left == 0 { reader.finish() } else { Ok(reader.stop()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Digest;
+
+    #[test]
+    fn a_window_counts_for_what_may_come_of_the_layer() {
+        let mib = |kind: &str, size: u64| {
+            let media_type = format!("application/vnd.oci.image.layer.v1.tar{kind}");
+            window_mib(&Descriptor::new(media_type, Digest::of(b"layer"), size))
+        };
+        assert_eq!([mib("", 1 << 40), mib("+gzip", 1 << 40)], [0, 0]);
+        assert_eq!([1000, 200 << 10, 1 << 20, u64::MAX].map(|size| mib("+zstd", size)), [16, 39, 128, 128]);
+    }
+}
