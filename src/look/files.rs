@@ -191,6 +191,13 @@ impl<'a> Layer<'a> {
         self.summary.as_ref().is_some_and(|summary| !summary.is_complete)
     }
 
+    /// What is learned of it is kept under this: its bytes, and how its media type says that they are
+    /// packed, since a wrong one makes them unreadable.
+    fn content(&self) -> Digest {
+        let packing = self.descriptor.media_type.rsplit(['+', '.']).next().unwrap_or_default();
+        Digest::of(format!("{} {packing}", self.descriptor.digest).as_bytes())
+    }
+
     /// What is learned of it by its table of contents, and under which digest.
     fn table(&self) -> Option<Digest> {
         let index = self.index.as_ref()?;
@@ -279,7 +286,7 @@ impl Reading<'_> {
     fn forget_parts(&self) {
         let nothing = Summary::default().pack().expect("nothing is small");
         for layer in self.layers.iter().filter(|layer| layer.is_in_doubt()) {
-            self.facts.learn(LAYER, &layer.descriptor.digest, Bytes::from(nothing.clone()));
+            self.facts.learn(LAYER, &layer.content(), Bytes::from(nothing.clone()));
         }
     }
 
@@ -289,7 +296,7 @@ impl Reading<'_> {
         if layer.summary.is_some() {
             return false;
         }
-        layer.summary = known_layer(self.facts, LAYER, &layer.descriptor.digest).await;
+        layer.summary = known_layer(self.facts, LAYER, &layer.content()).await;
         if layer.summary.is_some() {
             layer.index = None; // the layer itself says more than a table about it
         } else if let Some(table) = layer.table() {
@@ -378,7 +385,7 @@ impl Reading<'_> {
             match read {
                 Read::Summary(summary) => {
                     if let Some(packed) = summary.pack() {
-                        self.facts.learn(LAYER, &layer.descriptor.digest, Bytes::from(packed));
+                        self.facts.learn(LAYER, &layer.content(), Bytes::from(packed));
                     }
                     layer.summary = Some(Arc::new(summary));
                 }

@@ -270,9 +270,9 @@ async fn what_was_read_of_a_layer_in_part_is_not_held_against_an_image() {
 async fn how_one_manifest_has_a_layer_read_is_nothing_to_another() {
     let image = Pushed::new(&["sh"]).await;
     let mut image = image.files(&[("bin/sh", &shell()), ("lib64/ld-linux-x86-64.so.2", &loader())]);
+    let facts = Facts::default();
     for wrong in ["application/vnd.oci.image.layer.v1.tar", "application/vnd.oci.image.layer.v1.tar+zstd", "text/plain"]
     {
-        let facts = Facts::default();
         image.layers[0].media_type = wrong.to_owned();
         assert!(image.examine(&facts).await.expect("the registry answers").evidence.gap.is_some(), "{wrong}");
         assert_eq!(image.examine(&facts).await.expect("the registry answers").effort.bytes_read, 0, "{wrong}");
