@@ -24,8 +24,8 @@ const EM_RISCV: u16 = 243;
 const EM_BPF: u16 = 247;
 const EM_LOONGARCH: u16 = 258;
 
-/// The longest name of a loader, and the longest property note.
-const LONGEST_LOADER: u64 = 4096;
+/// The longest name of a loader, of which one is kept for each program, and the longest property note.
+const LONGEST_LOADER: u64 = 256;
 const LONGEST_NOTE: u64 = 4096;
 /// The most headers of segments and sections that are read; programs have about a dozen and 40.
 const MOST_SEGMENTS: u16 = 512;
@@ -90,6 +90,9 @@ pub(super) fn read(seen: &mut Seen) -> Option<Nature> {
         Fetched::Later => return None,
         Fetched::Gone => return Some(Nature::Odd("an ELF file without a way to load it".to_owned())),
     };
+    if segments.iter().any(|segment| segment.kind == PT_INTERP && segment.len > LONGEST_LOADER) {
+        return Some(Nature::Odd("an ELF file whose loader has too long a name".to_owned()));
+    }
     let stated = stated(seen, &header, &segments)?;
     let machine = machine(&header, &stated);
     Some(Nature::Program(Box::new(Program { machine, loader: stated.loader })))
@@ -178,7 +181,7 @@ fn stated(seen: &mut Seen, header: &Header, segments: &[Segment]) -> Option<Stat
     let mut is_waiting = false;
     let find = |kind| segments.iter().find(|segment| segment.kind == kind);
 
-    if let Some(segment) = find(PT_INTERP).filter(|segment| segment.len <= LONGEST_LOADER) {
+    if let Some(segment) = find(PT_INTERP) {
         match seen.fetch(segment.start, usize::try_from(segment.len).unwrap_or_default()) {
             Fetch::Here(bytes) => {
                 let name = bytes.split(|byte| *byte == 0).next().unwrap_or_default();

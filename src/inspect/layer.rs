@@ -23,7 +23,8 @@ struct Builder {
     summary: Summary,
     limits: Limits,
     entries: usize,
-    name_bytes: usize,
+    /// The bytes of all text that is kept: names, and what files say of themselves.
+    kept_bytes: usize,
     /// The file that is coming.
     file: Option<Coming>,
     wanted: HashSet<String>,
@@ -105,7 +106,7 @@ impl LayerReader {
         Limits {
             output_bytes: output_bytes.saturating_sub(self.unpacker.output_bytes()),
             entries: entries.saturating_sub(self.builder.entries),
-            name_bytes: name_bytes.saturating_sub(self.builder.name_bytes),
+            name_bytes: name_bytes.saturating_sub(self.builder.kept_bytes),
         }
     }
 }
@@ -116,7 +117,7 @@ impl Builder {
             summary: Summary::default(),
             limits,
             entries: 0,
-            name_bytes: 0,
+            kept_bytes: 0,
             file: None,
             wanted: HashSet::new(),
             has_sighted: false,
@@ -128,11 +129,21 @@ impl Builder {
         self.summary.nodes.insert(name, node);
     }
 
+    /// Whether what is kept is still as much as may be.
+    fn check(&self) -> Result<(), Flaw> {
+        if self.entries <= self.limits.entries && self.kept_bytes <= self.limits.name_bytes {
+            return Ok(());
+        }
+        let before = self.entries.saturating_sub(1);
+        Err(Flaw::of_limits(format!("it has more than {before} files, or too long names for them")))
+    }
+
     /// Takes what is known of the coming file, as soon as it is.
     fn settle(&mut self) {
         let Some(file) = self.file.as_mut().filter(|file| !file.is_known) else { return };
         let Some(nature) = file.probe.nature() else { return };
         file.is_known = true;
+        self.kept_bytes += nature.text_bytes();
         let (name, node) = (std::mem::take(&mut file.name), Node::File(file.is_executable, nature.clone()));
         self.put(name, node);
     }
@@ -141,14 +152,12 @@ impl Builder {
 impl Sink for Builder {
     fn entry(&mut self, entry: Entry) -> Result<(), Flaw> {
         self.entries += 1;
-        self.name_bytes += entry.path.len();
-        if let Content::Symlink(target) | Content::Hardlink(target) = &entry.content {
-            self.name_bytes += target.len();
-        }
-        if self.entries > self.limits.entries || self.name_bytes > self.limits.name_bytes {
-            return Err(Flaw::new(format!("it has more than {} files, or too long names for them", self.entries - 1)));
-        }
         let name = text(entry.path);
+        self.kept_bytes += name.len();
+        if let Content::Symlink(target) | Content::Hardlink(target) = &entry.content {
+            self.kept_bytes += text_len(target);
+        }
+        self.check()?;
         if name.is_empty() {
             return Ok(());
         }
@@ -190,7 +199,7 @@ impl Sink for Builder {
         if let Some(file) = self.file.take().filter(|file| !file.is_known) {
             self.put(file.name, Node::File(file.is_executable, Nature::Data));
         }
-        Ok(())
+        self.check()
     }
 }
 
@@ -206,6 +215,11 @@ pub(super) fn list(entries: impl Iterator<Item = Result<Entry, Flaw>>, limits: L
     Ok(Summary { is_complete: true, ..builder.summary })
 }
 
+/// How many bytes [`text`] makes of a name.
+fn text_len(name: &[u8]) -> usize {
+    name.utf8_chunks().map(|chunk| chunk.valid().len() + 4 * chunk.invalid().len()).sum()
+}
+
 /// A name as text. Bytes that are none become characters for private use, so that different names
 /// stay different.
 pub(super) fn text(name: Vec<u8>) -> String {
@@ -218,3 +232,6 @@ pub(super) fn text(name: Vec<u8>) -> String {
         text
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -46,6 +46,21 @@ pub struct Program {
     pub loader: Option<String>,
 }
 
+impl Nature {
+    /// How many bytes of text are kept of it.
+    pub(super) fn text_bytes(&self) -> usize {
+        match self {
+            Nature::Data | Nature::Unread => 0,
+            Nature::Script(text) | Nature::Odd(text) => text.len(),
+            Nature::Program(program) => {
+                let Program { machine, loader } = &**program;
+                let architecture = machine.architecture.as_ref().map_or(0, String::len);
+                machine.os.len() + architecture + machine.shown.len() + loader.as_ref().map_or(0, String::len)
+            }
+        }
+    }
+}
+
 /// What a file is that is there as a whole.
 pub fn nature_of(file: &[u8]) -> Nature {
     let mut probe = Probe::new(file.len() as u64);

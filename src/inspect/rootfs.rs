@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use find::{Files, Place, Stop};
 
 use super::probe::{Nature, Program};
-use super::start::{Start, env_word, exec_word, interpreter};
+use super::start::{MOST_FOLDERS, Start, env_word, exec_word, interpreter};
 use super::summary::{Node, Summary};
 use crate::model::evidence::Role;
 use crate::model::text::clean;
@@ -41,8 +41,7 @@ pub enum Answer {
 /// Finds out what the image's files prove, from `layers`, the top one first; `None` where a layer
 /// was not read yet.
 pub fn examine(start: &Start, layers: &[Option<&Summary>]) -> Answer {
-    let mut image =
-        Image { start, files: Files { layers, is_windows: start.is_windows }, evidence: Evidence::default() };
+    let mut image = Image { start, files: Files::new(layers, start.is_windows), evidence: Evidence::default() };
     match if start.is_windows { image.windows() } else { image.linux() } {
         Ok(()) => Answer::Known(image.evidence),
         Err(Stop::Needs { layer, names }) => Answer::Needs { layer, names },
@@ -119,7 +118,11 @@ impl<'a> Image<'a> {
         if word.contains('/') {
             return Ok(self.files.find(&self.absolute(word))?.filter(is_file));
         }
-        for folder in &self.start.path {
+        for (number, folder) in self.start.path.iter().enumerate() {
+            if number == MOST_FOLDERS {
+                let first = format!("is not in the first {MOST_FOLDERS} folders of its PATH");
+                return Err(Stop::Gap(format!("`{}`, which the image starts, {first}", clean(word, 200))));
+            }
             let folder = if folder.is_empty() { "." } else { folder };
             let found = self.files.find(&format!("{}/{word}", self.absolute(folder)))?;
             if let Some(place) = found.filter(|place| matches!(place.node, Node::File(true, _))) {

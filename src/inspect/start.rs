@@ -7,6 +7,9 @@ use serde::{Deserialize, Deserializer};
 /// Where programs are looked for when the config does not say; what runtimes use.
 const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// The most folders of a search path that are looked through; whoever has one more is told so.
+pub(super) const MOST_FOLDERS: usize = 256;
+
 /// What an image starts, and where it looks for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Start {
@@ -48,7 +51,8 @@ pub fn read_start(config: &[u8]) -> Option<Start> {
         is_path.then(|| value.to_owned())
     });
     let (separator, usual) = if is_windows { (';', "") } else { (':', USUAL_PATH) };
-    let path = path.as_deref().unwrap_or(usual).split(separator).map(str::to_owned).collect();
+    let folders = path.as_deref().unwrap_or(usual).split(separator);
+    let path = folders.take(MOST_FOLDERS + 1).map(str::to_owned).collect();
     Some(Start {
         // An empty word takes an entry point away that a base image has.
         arguments: entrypoint.into_iter().chain(cmd).skip_while(String::is_empty).collect(),
@@ -123,6 +127,12 @@ mod tests {
         assert_eq!((own.path, own.folder), (["/bin", "", "/x"].map(str::to_owned).to_vec(), "/srv".to_owned()));
         let windows = start(r#"{"os":"windows","config":{"Env":["Path=C:\\a;C:\\b"]}}"#);
         assert_eq!((windows.path, windows.is_windows), (["C:\\a", "C:\\b"].map(str::to_owned).to_vec(), true));
+    }
+
+    #[test]
+    fn a_path_without_end_is_cut_behind_more_folders_than_are_looked_through() {
+        let config = format!(r#"{{"config":{{"Env":["PATH={}"]}}}}"#, ":".repeat(1_000_000));
+        assert_eq!(start(&config).path.len(), MOST_FOLDERS + 1);
     }
 
     #[test]

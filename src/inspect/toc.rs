@@ -7,10 +7,12 @@
 //! says the same as the archive around it: clients that read tables get what it says, all others
 //! what the archive holds. One program makes both at once, so an error does not make them differ.
 
+mod table;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use serde::Deserialize;
+use table::{Row, Table};
 
 use super::layer::list;
 use super::limits::{Flaw, Limits};
@@ -21,9 +23,10 @@ use crate::model::{Descriptor, Digest};
 
 /// The length of the part at the end of an eStargz layer that says where the table begins.
 const FOOTER_BYTES: u64 = 51;
-/// The largest table that is read, packed and unpacked.
+/// The largest table that is read, packed and unpacked: of some 80,000 files. A layer with a larger
+/// one is read as others are.
 const LARGEST_PACKED: u64 = 32 << 20;
-const LARGEST_TABLE: u64 = 128 << 20;
+const LARGEST_TABLE: u64 = 32 << 20;
 /// The largest piece of a file that is read; makers cut files at 4 MiB.
 const LARGEST_PIECE: u64 = 16 << 20;
 
@@ -37,6 +40,13 @@ pub enum Index {
 }
 
 impl Index {
+    /// The digest by which the table is known to be right.
+    pub fn digest(&self) -> &Digest {
+        match self {
+            Index::Stargz(digest) | Index::Chunked(_, digest) => digest,
+        }
+    }
+
     /// The index that a layer's descriptor names, if any.
     pub fn of(layer: &Descriptor) -> Option<Index> {
         let note = |key: &str| layer.annotations.get(key).map(String::as_str);
@@ -87,6 +97,8 @@ pub struct Pieces {
     pub size: u64,
     /// Its pieces, in order.
     pub pieces: Vec<Piece>,
+    /// How many bytes of the file are in them.
+    known: u64,
 }
 
 /// Some bytes of a file.
@@ -98,30 +110,6 @@ pub struct Piece {
     skip: u64,
     size: u64,
     digest: Digest,
-}
-
-#[derive(Deserialize)]
-struct Table {
-    entries: Vec<Row>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-#[derive(Default)]
-struct Row {
-    name: String,
-    #[serde(rename = "type")]
-    kind: String,
-    size: u64,
-    mode: u64,
-    link_name: String,
-    offset: u64,
-    end_offset: u64,
-    inner_offset: u64,
-    chunk_size: u64,
-    chunk_offset: u64,
-    chunk_digest: String,
-    digest: String,
 }
 
 impl Toc {
@@ -154,8 +142,8 @@ impl Toc {
                 (Packing::Zstd, table)
             }
         };
+        let Table { entries } = Table::read(&table)?;
         let damaged = || Flaw::new("its table of contents is damaged");
-        let Table { entries } = serde_json::from_slice(&table).map_err(|_| damaged())?;
         let files = pieces(&entries, place.start).ok_or_else(damaged)?;
         let entries = entries.into_iter().filter(|row| row.kind != "chunk").map(entry);
         Ok(Toc { summary: list(entries, limits)?, packing, files })
@@ -198,19 +186,20 @@ fn pieces(rows: &[Row], end: u64) -> Option<BTreeMap<String, Pieces>> {
         let name = super::layer::text(clean_path(row.name.as_bytes()).ok()?);
         let file = files.entry(name).or_default();
         if row.kind == "reg" {
-            *file = Pieces { size: row.size, pieces: Vec::new() };
+            *file = Pieces { size: row.size, ..Pieces::default() };
         }
-        let known: u64 = file.pieces.iter().map(|piece| piece.size).sum();
         let size = if row.chunk_size > 0 { row.chunk_size } else { file.size.checked_sub(row.chunk_offset)? };
         let place_end = match row.end_offset {
             0 => *starts.range(row.offset + 1..).next()?,
             end => end,
         };
         let digest = if row.chunk_digest.is_empty() { &row.digest } else { &row.chunk_digest };
-        let is_next = row.chunk_offset == known && known.checked_add(size)? <= file.size && size <= LARGEST_PIECE;
+        let is_next =
+            row.chunk_offset == file.known && file.known.checked_add(size)? <= file.size && size <= LARGEST_PIECE;
         let is_possible = row.offset < place_end && place_end <= end && place_end - row.offset <= 2 * LARGEST_PIECE;
         // What is not a piece of this kind is left out, and the file with it.
         if let (true, true, Ok(digest)) = (is_next, is_possible, digest.parse()) {
+            file.known += size;
             file.pieces.push(Piece { place: row.offset..place_end, skip: row.inner_offset, size, digest });
         }
     }
@@ -258,3 +247,6 @@ impl Sink for OneFile {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

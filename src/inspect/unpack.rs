@@ -12,8 +12,8 @@ use super::limits::{Flaw, RATIO, RATIO_FROM};
 const STEP_BYTES: usize = 128 * 1024;
 /// The largest window of Zstandard, as a power of two: 128 MiB. A larger one is refused.
 const LARGEST_WINDOW_LOG: u32 = 27;
-/// The longest optional part of a gzip header.
-const LONGEST_GZIP_FIELD: usize = 64 * 1024;
+/// The longest gzip header.
+const LONGEST_GZIP_HEADER: usize = 64 * 1024;
 
 /// How a layer is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,7 +148,8 @@ impl Unpacker {
             self.output_bytes += given as u64;
             if self.output_bytes > self.most_output_bytes {
                 let most = self.most_output_bytes >> 20;
-                return Err(Flaw::new(format!("it unpacks to more than {most} MiB, which is the most that is read")));
+                let why = format!("it unpacks to more than {most} MiB, which is the most that is read");
+                return Err(Flaw::of_limits(why));
             }
             if self.output_bytes > RATIO_FROM && self.output_bytes / RATIO > self.input_bytes {
                 return Err(Flaw::new(format!("it unpacks to more than {RATIO} times its size, as a bomb does")));
@@ -186,8 +187,8 @@ struct Gzip {
 
 #[derive(Debug)]
 enum GzipState {
-    /// In a header, of which these bytes came.
-    Header(Vec<u8>),
+    /// In a header.
+    Header(GzipHeader),
     /// In the compressed data.
     Data,
     /// In the checksum and length behind it.
@@ -200,7 +201,7 @@ enum GzipState {
 
 impl Default for GzipState {
     fn default() -> GzipState {
-        GzipState::Header(Vec::new())
+        GzipState::Header(GzipHeader::default())
     }
 }
 
@@ -211,8 +212,7 @@ impl Unpack for Gzip {
         };
         match &mut self.state {
             GzipState::Header(header) => {
-                header.push(first);
-                if header_is_whole(header)? {
+                if header.take(first)? {
                     self.state = GzipState::Data;
                     self.crc = Crc::new();
                     match &mut self.inflate {
@@ -272,32 +272,76 @@ impl Gzip {
     }
 }
 
-/// Whether a gzip header ends here; the optional parts are passed over.
-fn header_is_whole(header: &[u8]) -> Result<bool, Flaw> {
-    let begins = header.iter().zip([0x1f, 0x8b, 8]).all(|(found, expected)| *found == expected);
-    if !begins || header.get(3).is_some_and(|flags| flags & 0xe0 != 0) {
-        return Err(Flaw::new("something that is not gzip stands where gzip should"));
+/// How much of a gzip header came; nothing of it is kept.
+#[derive(Debug)]
+struct GzipHeader {
+    len: usize,
+    /// The optional parts that are still to come.
+    flags: u8,
+    part: GzipPart,
+}
+
+/// The part of a gzip header that is passed over.
+#[derive(Clone, Copy, Debug)]
+enum GzipPart {
+    /// So many more bytes.
+    Bytes(u16),
+    /// The length of the part that follows, and its first byte where that came.
+    Len(Option<u8>),
+    /// Text that a zero ends.
+    Text,
+}
+
+impl Default for GzipHeader {
+    fn default() -> GzipHeader {
+        GzipHeader { len: 0, flags: 0, part: GzipPart::Bytes(10) }
     }
-    if header.len() > LONGEST_GZIP_FIELD {
-        return Err(Flaw::new("its gzip header does not end"));
-    }
-    let Some(flags) = header.get(3).filter(|_| header.len() >= 10) else {
-        return Ok(false);
-    };
-    let mut rest = &header[10..];
-    if flags & 4 != 0 {
-        let [low, high, ..] = *rest else { return Ok(false) };
-        let len = 2 + usize::from(u16::from_le_bytes([low, high]));
-        let Some(behind) = rest.get(len..) else { return Ok(false) };
-        rest = behind;
-    }
-    for flag in [8, 16] {
-        if flags & flag != 0 {
-            let Some(end) = rest.iter().position(|byte| *byte == 0) else { return Ok(false) };
-            rest = &rest[end + 1..];
+}
+
+impl GzipHeader {
+    /// Takes the next byte; whether it is the last.
+    fn take(&mut self, byte: u8) -> Result<bool, Flaw> {
+        let is_right = match self.len {
+            0 => byte == 0x1f,
+            1 => byte == 0x8b,
+            2 => byte == 8,
+            3 => byte & 0xe0 == 0,
+            _ => true,
+        };
+        if !is_right {
+            return Err(Flaw::new("something that is not gzip stands where gzip should"));
         }
+        if self.len == 3 {
+            self.flags = byte;
+        }
+        self.len += 1;
+        if self.len > LONGEST_GZIP_HEADER {
+            return Err(Flaw::new("its gzip header does not end"));
+        }
+        let (part, is_over) = match self.part {
+            GzipPart::Bytes(left) => (GzipPart::Bytes(left - 1), left == 1),
+            GzipPart::Len(None) => (GzipPart::Len(Some(byte)), false),
+            GzipPart::Len(Some(low)) => {
+                let len = u16::from_le_bytes([low, byte]);
+                (GzipPart::Bytes(len), len == 0)
+            }
+            GzipPart::Text => (GzipPart::Text, byte == 0),
+        };
+        self.part = part;
+        Ok(is_over && !self.begin_next_part())
     }
-    Ok(flags & 2 == 0 || rest.len() >= 2)
+
+    /// Begins the next optional part; whether there is one.
+    fn begin_next_part(&mut self) -> bool {
+        const PARTS: [(u8, GzipPart); 4] =
+            [(4, GzipPart::Len(None)), (8, GzipPart::Text), (16, GzipPart::Text), (2, GzipPart::Bytes(2))];
+        let next = PARTS.into_iter().find(|(flag, _)| self.flags & flag != 0);
+        if let Some((flag, part)) = next {
+            self.flags &= !flag;
+            self.part = part;
+        }
+        next.is_some()
+    }
 }
 
 /// The frames of Zstandard data, one after the other; those to be skipped are.
@@ -308,7 +352,7 @@ struct Zstd {
 
 impl Zstd {
     fn new() -> Result<Zstd, Flaw> {
-        let no_memory = |_| Flaw::new("there is no memory to unpack it");
+        let no_memory = |_| Flaw::of_machine("there is no memory to unpack it");
         let mut decoder = Decoder::new().map_err(no_memory)?;
         decoder.set_parameter(DParameter::WindowLogMax(LARGEST_WINDOW_LOG)).map_err(no_memory)?;
         Ok(Zstd { decoder, is_between: true })

@@ -3,10 +3,15 @@
 //! Layers are read from the top, and no further than the question needs; what is learned of a layer
 //! is kept by its digest. Unpacking runs beside the network, on threads that may be busy, and a
 //! download ends when nobody wants more of it.
+//!
+//! Only a whole layer has a digest: what was read of one in part may be anything that a proxy
+//! answered. It is good enough to go by as long as it says what the image's config says. Before
+//! anything is held against the image, the rest of the layer is read as well.
 
 mod index;
 mod layer;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -18,9 +23,9 @@ use tokio::sync::Semaphore;
 use super::facts::Facts;
 use crate::inspect::{Answer, Index, Limits, Start, Summary, Toc, examine as weigh, read_start};
 use crate::model::image::Effort;
-use crate::model::{Descriptor, Digest, Evidence, Repository};
-use crate::registry::{Registry, RegistryError};
-use layer::{Goal, read_layer};
+use crate::model::{Claim, Descriptor, Digest, Evidence, Platform, Proof, Repository};
+use crate::registry::{Registry, RegistryError, read_claim};
+use layer::{Goal, MOST_CHECKED, read_layer};
 
 /// How long one image may take.
 const LONGEST: Duration = Duration::from_secs(120);
@@ -35,8 +40,11 @@ const MOST_AT_ONCE: usize = 4;
 /// How many images are examined at one time in this process, which bounds memory and threads.
 static EXAMINERS: Semaphore = Semaphore::const_new(4);
 
-const LAYER: &str = "layer-1";
-const EVIDENCE: &str = "evidence-1";
+const LAYER: &str = "layer-2";
+/// What a layer's table of contents says: of layer and table together, since only some manifests name
+/// the table, and another table may say something else.
+const TABLE: &str = "table-1";
+const EVIDENCE: &str = "evidence-2";
 
 /// What an image's files prove, and what it took to find out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -91,6 +99,8 @@ pub async fn examine_within(
         repository,
         facts,
         start: Arc::new(start),
+        claimed: claimed(config),
+        doubted: None,
         layers: layers.iter().rev().map(Layer::new).collect(),
         allowance: Limits { output_bytes: MOST_OUTPUT_BYTES, entries: MOST_ENTRIES, ..Limits::default() },
         bytes_read: &bytes_read,
@@ -98,6 +108,10 @@ pub async fn examine_within(
     let _permit = EXAMINERS.acquire().await.expect("the semaphore is never closed");
     let answer = tokio::time::timeout(longest, reading.answer()).await;
     let Ok(answer) = answer else {
+        if let Some(evidence) = reading.doubted.take() {
+            reading.forget_parts();
+            return Ok(Examined { evidence, effort: reading.effort() });
+        }
         // Another day may be faster, so this is not remembered.
         let gap = format!("its layers could not be read within {}", humantime::format_duration(longest));
         return Ok(Examined { effort: reading.effort(), ..with_gap(&gap) });
@@ -119,10 +133,25 @@ async fn recall(facts: &Facts, key: &Digest) -> Option<Evidence> {
     serde_json::from_slice(&facts.recall(EVIDENCE, key).await?).ok()
 }
 
-/// What evidence is kept under: the whole content of an image.
+/// What evidence is kept under: the whole content of an image, and all that says how it is read.
 fn key(config: &Digest, layers: &[Descriptor]) -> Digest {
-    let digests: Vec<&str> = layers.iter().map(|layer| layer.digest.as_str()).collect();
-    Digest::of(format!("{config} {}", digests.join(" ")).as_bytes())
+    type Way<'a> = (&'a str, &'a str, u64, &'a BTreeMap<String, String>);
+    let ways: Vec<Way<'_>> =
+        layers.iter().map(|it| (it.digest.as_str(), it.media_type.as_str(), it.size, &it.annotations)).collect();
+    Digest::of(&serde_json::to_vec(&(config.as_str(), ways)).expect("text always serializes"))
+}
+
+/// What an image's config says that it runs on.
+fn claimed(config: &[u8]) -> Option<Platform> {
+    let Claim { os, architecture, variant, .. } = read_claim(config).ok()?;
+    let words: Vec<String> = [Some(os?), Some(architecture?), variant].into_iter().flatten().collect();
+    words.join("/").parse().ok()
+}
+
+/// What is known of a layer; nothing where that was forgotten.
+async fn known_layer(facts: &Facts, kind: &'static str, digest: &Digest) -> Option<Arc<Summary>> {
+    let summary = Summary::unpack(&facts.recall(kind, digest).await?)?;
+    (summary.is_complete || !summary.is_empty()).then(|| Arc::new(summary))
 }
 
 fn with_gap(gap: &str) -> Examined {
@@ -133,8 +162,8 @@ fn with_gap(gap: &str) -> Examined {
 enum Read {
     /// This was learned of it.
     Summary(Summary),
-    /// It cannot be read, and never will be: why.
-    Flawed(String),
+    /// It cannot be read: why, and whether it never can.
+    Flawed(String, bool),
     /// The registry does not have it.
     Missing,
 }
@@ -147,12 +176,32 @@ struct Layer<'a> {
     toc: Option<Toc>,
     /// Whether the registry was asked for any of it.
     is_read: bool,
+    /// Whether it was asked for all of it.
+    is_read_whole: bool,
 }
 
 impl<'a> Layer<'a> {
     fn new(descriptor: &'a Descriptor) -> Layer<'a> {
         let index = Index::of(descriptor).filter(|_| descriptor.size > ALONG_BYTES);
-        Layer { descriptor, summary: None, index, toc: None, is_read: false }
+        Layer { descriptor, summary: None, index, toc: None, is_read: false, is_read_whole: false }
+    }
+
+    /// Whether what is known of it was read from bytes that may not be its own.
+    fn is_in_doubt(&self) -> bool {
+        self.summary.as_ref().is_some_and(|summary| !summary.is_complete)
+    }
+
+    /// What is learned of it is kept under this: its bytes, and how its media type says that they are
+    /// packed, since a wrong one makes them unreadable.
+    fn content(&self) -> Digest {
+        let packing = self.descriptor.media_type.rsplit(['+', '.']).next().unwrap_or_default();
+        Digest::of(format!("{} {packing}", self.descriptor.digest).as_bytes())
+    }
+
+    /// What is learned of it by its table of contents, and under which digest.
+    fn table(&self) -> Option<Digest> {
+        let index = self.index.as_ref()?;
+        Some(Digest::of(format!("{} {}", self.descriptor.digest, index.digest()).as_bytes()))
     }
 }
 
@@ -162,6 +211,10 @@ struct Reading<'a> {
     repository: &'a Repository,
     facts: &'a Facts,
     start: Arc<Start>,
+    /// What the image's config says that it runs on.
+    claimed: Option<Platform>,
+    /// What was found, as long as it is not sure.
+    doubted: Option<Evidence>,
     /// The top layer first.
     layers: Vec<Layer<'a>>,
     /// What is left of what one image may cost.
@@ -173,17 +226,67 @@ impl Reading<'_> {
     /// Reads layers until the answer is there; and whether it will always be the same.
     async fn answer(&mut self) -> Result<(Evidence, bool), RegistryError> {
         loop {
-            let summaries: Vec<Option<&Summary>> = self.layers.iter().map(|layer| layer.summary.as_deref()).collect();
-            let (layer, names) = match weigh(&self.start, &summaries) {
-                Answer::Known(evidence) => return Ok((evidence, true)),
+            let (layer, names) = match self.weigh().await {
+                Answer::Known(evidence) => match self.make_sure(evidence).await? {
+                    Some(answer) => return Ok(answer),
+                    None => continue,
+                },
                 Answer::Needs { layer, names } => (layer, names),
             };
             if self.recall(layer).await || self.look_up(layer, &names).await? {
                 continue;
             }
             if let Some((gap, is_lasting)) = self.read(layer, names).await? {
+                let is_lasting = is_lasting && self.is_sure_beside(layer);
+                self.forget_parts();
                 return Ok((Evidence { gap: Some(gap), ..Evidence::default() }, is_lasting));
             }
+        }
+    }
+
+    /// Weighs what is known, on a thread that may be busy: somebody may have made the image so that
+    /// it takes long.
+    async fn weigh(&self) -> Answer {
+        let start = self.start.clone();
+        let summaries: Vec<Option<Arc<Summary>>> = self.layers.iter().map(|layer| layer.summary.clone()).collect();
+        let weighing = tokio::task::spawn_blocking(move || {
+            let summaries: Vec<Option<&Summary>> = summaries.iter().map(Option::as_deref).collect();
+            weigh(&start, &summaries)
+        });
+        weighing.await.expect("weighing does not panic")
+    }
+
+    /// The answer, and whether it will always be the same; `None` once more was read to be sure of it.
+    async fn make_sure(&mut self, evidence: Evidence) -> Result<Option<(Evidence, bool)>, RegistryError> {
+        let is_as_claimed = self.claimed.as_ref().is_some_and(|claimed| evidence.judge(claimed) == Proof::Match);
+        let in_doubt = self.layers.iter().position(Layer::is_in_doubt).filter(|_| !is_as_claimed);
+        let Some(layer) = in_doubt else { return Ok(Some((evidence, true))) };
+        if self.layers[layer].descriptor.size <= MOST_CHECKED {
+            self.doubted = Some(evidence.clone());
+            match self.read(layer, Vec::new()).await? {
+                None => {
+                    self.doubted = None;
+                    return Ok(None);
+                }
+                // The rest of it cannot be read, but these were its bytes.
+                Some((_, true)) if self.is_sure_beside(layer) => return Ok(Some((evidence, true))),
+                Some(_) => {}
+            }
+        }
+        self.forget_parts();
+        Ok(Some((evidence, false)))
+    }
+
+    /// Whether nothing is in doubt of all layers but this one.
+    fn is_sure_beside(&self, layer: usize) -> bool {
+        self.layers.iter().enumerate().all(|(index, other)| index == layer || !other.is_in_doubt())
+    }
+
+    /// Lets nobody go by what was read of layers in part.
+    fn forget_parts(&self) {
+        let nothing = Summary::default().pack().expect("nothing is small");
+        for layer in self.layers.iter().filter(|layer| layer.is_in_doubt()) {
+            self.facts.learn(LAYER, &layer.content(), Bytes::from(nothing.clone()));
         }
     }
 
@@ -193,8 +296,12 @@ impl Reading<'_> {
         if layer.summary.is_some() {
             return false;
         }
-        let fact = self.facts.recall(LAYER, &layer.descriptor.digest).await;
-        layer.summary = fact.and_then(|fact| Summary::unpack(&fact)).map(Arc::new);
+        layer.summary = known_layer(self.facts, LAYER, &layer.content()).await;
+        if layer.summary.is_some() {
+            layer.index = None; // the layer itself says more than a table about it
+        } else if let Some(table) = layer.table() {
+            layer.summary = known_layer(self.facts, TABLE, &table).await;
+        }
         layer.summary.is_some()
     }
 
@@ -205,7 +312,12 @@ impl Reading<'_> {
         let reader =
             index::Reader { registry: self.registry, repository: self.repository, bytes_read: self.bytes_read };
         let layer = &mut self.layers[layer];
-        let Some(index) = &layer.index else { return Ok(false) };
+        let (Some(index), Some(table)) = (&layer.index, layer.table()) else { return Ok(false) };
+        if names.is_empty() {
+            // All of it is of interest.
+            (layer.index, layer.toc, layer.summary) = (None, None, None);
+            return Ok(false);
+        }
         layer.is_read = true;
         if layer.toc.is_none() {
             layer.toc = reader.toc(layer.descriptor, index, limits).await?;
@@ -221,7 +333,7 @@ impl Reading<'_> {
         {
             Arc::make_mut(summary).settle(&name, nature);
             if let Some(packed) = summary.pack() {
-                self.facts.learn(LAYER, &layer.descriptor.digest, Bytes::from(packed));
+                self.facts.learn(TABLE, &table, Bytes::from(packed));
             }
             return Ok(true);
         }
@@ -234,6 +346,10 @@ impl Reading<'_> {
         let mut turns = vec![self.facts.turn(&self.layers[first].descriptor.digest).await];
         if self.recall(first).await {
             return Ok(None); // another image has it, too, and was faster
+        }
+        if self.layers[first].is_read_whole {
+            let short = self.layers[first].descriptor.digest.short();
+            return Ok(Some((format!("its layer {short} does not come to an end"), false)));
         }
         let mut batch = vec![first];
         let mut bytes = self.layers[first].descriptor.size;
@@ -251,6 +367,7 @@ impl Reading<'_> {
         batch.iter().for_each(|index| self.layers[*index].is_read = true);
         // A layer of which a part was read before, and not enough, is read to its end.
         let is_again = self.layers[first].summary.is_some();
+        self.layers[first].is_read_whole = is_again;
         let above: Vec<Arc<Summary>> = self.layers[..first].iter().map_while(|layer| layer.summary.clone()).collect();
         let goals = batch.iter().map(|index| {
             let early = (*index == first && !is_again).then(|| (above.clone(), names.clone()));
@@ -268,11 +385,13 @@ impl Reading<'_> {
             match read {
                 Read::Summary(summary) => {
                     if let Some(packed) = summary.pack() {
-                        self.facts.learn(LAYER, &layer.descriptor.digest, Bytes::from(packed));
+                        self.facts.learn(LAYER, &layer.content(), Bytes::from(packed));
                     }
                     layer.summary = Some(Arc::new(summary));
                 }
-                Read::Flawed(why) => return Ok(Some((format!("its layer {short} cannot be read: {why}"), true))),
+                Read::Flawed(why, is_lasting) => {
+                    return Ok(Some((format!("its layer {short} cannot be read: {why}"), is_lasting)));
+                }
                 Read::Missing if layer.descriptor.urls.is_empty() => {
                     return Ok(Some((format!("its layer {short} is not in the registry"), false)));
                 }

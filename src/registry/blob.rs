@@ -16,13 +16,16 @@ use super::send::{Call, Follow};
 use super::{Registry, confirmed};
 use crate::model::{Descriptor, Digest, Repository};
 
+/// How far a blob that is longer than it should be is read on, to see whether it is the right one.
+const MOST_BEYOND: u64 = 16 << 20;
+
 /// A blob that is being read.
 #[derive(Debug)]
 pub struct Blob<'a> {
     registry: &'a Registry,
     call: Call<'a>,
     rest: Rest,
-    /// What is read of the blob.
+    /// What is read of the blob; of a whole one, what its descriptor says.
     wanted: Range<u64>,
     /// What the whole must be, where the whole is read.
     whole: Option<(&'a Digest, Sha256)>,
@@ -50,7 +53,7 @@ impl Registry {
         descriptor: &'a Descriptor,
     ) -> Result<Option<Blob<'a>>, RegistryError> {
         let call = self.blob_call(repository, &descriptor.digest);
-        let Some((rest, _)) = self.open(&call, 0).await? else {
+        let Some(Opened { rest, .. }) = self.open(&call, 0).await? else {
             return Ok(None);
         };
         Ok(Some(Blob {
@@ -70,11 +73,13 @@ impl Registry {
     ///
     /// Wire: `GET /v2/<name>/blobs/<digest>` with `Range`, answered by `206 Partial Content`.
     /// Spec: distribution-spec 1.1, "Pulling blobs": a registry may support it (RFC 9110,
-    /// section 14). Nothing says that the bytes are right; the caller has to know.
+    /// section 14). Others ignore it and answer 200 with the whole, or refuse what they do not
+    /// know: 416, 501, or 403 where a signed URL is for the whole alone. Nothing says that the bytes
+    /// are right; the caller has to know.
     ///
     /// # Errors
     ///
-    /// [`RegistryError`]: the blob could not be opened.
+    /// [`RegistryError`]: the registry could not be asked.
     pub async fn blob_part<'a>(
         &'a self,
         repository: &'a Repository,
@@ -83,8 +88,16 @@ impl Registry {
     ) -> Result<Option<Blob<'a>>, RegistryError> {
         let mut call = self.blob_call(repository, digest);
         call.range = Some(part.clone());
-        match self.open(&call, part.start).await? {
-            Some((rest, start)) if start == part.start => Ok(Some(Blob {
+        let opened = match self.open(&call, part.start).await {
+            Ok(opened) => opened,
+            Err(error) if is_refusal(&error) => {
+                tracing::info!("{error}; it is done without parts");
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        match opened {
+            Some(Opened { rest, start, is_part: true }) if start == part.start => Ok(Some(Blob {
                 registry: self,
                 call,
                 rest,
@@ -107,13 +120,14 @@ impl Registry {
     }
 
     /// Opens a blob to be read from `from` on: what comes, and where in the blob it begins.
-    async fn open(&self, call: &Call<'_>, from: u64) -> Result<Option<(Rest, u64)>, RegistryError> {
+    async fn open(&self, call: &Call<'_>, from: u64) -> Result<Option<Opened>, RegistryError> {
         let Some(mut answer) = confirmed(call, self.wire.send(call).await?)? else {
             return Ok(None);
         };
-        let start = if answer.status == StatusCode::PARTIAL_CONTENT { range_start(&answer.headers) } else { Some(0) };
+        let is_part = answer.status == StatusCode::PARTIAL_CONTENT;
+        let start = if is_part { range_start(&answer.headers) } else { Some(0) };
         match (answer.rest.take(), start) {
-            (Some(rest), Some(start)) if start == from || start == 0 => Ok(Some((rest, start))),
+            (Some(rest), Some(start)) if start == from || start == 0 => Ok(Some(Opened { rest, start, is_part })),
             _ => Err(RegistryError::NotARegistry {
                 request: call.line(),
                 found: "another part of the blob than was asked for".to_owned(),
@@ -122,18 +136,40 @@ impl Registry {
     }
 }
 
+/// What comes of a blob.
+struct Opened {
+    rest: Rest,
+    /// Where in the blob it begins.
+    start: u64,
+    /// Whether it is a part of the blob, and not all of it.
+    is_part: bool,
+}
+
+/// Whether a registry does not give what was asked for, though it may give more.
+fn is_refusal(error: &RegistryError) -> bool {
+    matches!(
+        error,
+        RegistryError::Denied { .. }
+            | RegistryError::StorageRefused { .. }
+            | RegistryError::Failed { .. }
+            | RegistryError::NotARegistry { .. }
+    )
+}
+
 impl Blob<'_> {
-    /// The next piece; `None` at the end. At the end of a whole blob its digest has been checked.
+    /// The next piece; `None` at the end. At the end of a whole blob its digest has been checked, and
+    /// [`Blob::at`] is its size, which its descriptor may have wrong.
     ///
     /// # Errors
     ///
     /// - [`RegistryError::DigestMismatch`]: these are not the bytes that the digest names.
-    /// - [`RegistryError::TooLarge`]: more bytes come than the descriptor says.
+    /// - [`RegistryError::TooLarge`]: far more bytes come than the descriptor says.
     pub async fn next(&mut self) -> Result<Option<Bytes>, RegistryError> {
         loop {
             let piece = match self.receive().await {
                 Ok(piece) => piece,
                 Err(_) if self.at == self.wanted.end => None,
+                Err(error) if self.at > self.wanted.end => return Err(error),
                 Err(error) if error.may_pass() && self.tries < self.registry.wire.settings.retry.attempts => {
                     self.resume(&error).await?;
                     continue;
@@ -151,7 +187,8 @@ impl Blob<'_> {
                 continue;
             }
             self.at += fresh.len() as u64;
-            if self.at > self.wanted.end {
+            let beyond = if self.whole.is_some() { MOST_BEYOND } else { 0 };
+            if self.at > self.wanted.end.saturating_add(beyond) {
                 let limit_bytes = self.wanted.end - self.wanted.start;
                 return Err(RegistryError::TooLarge { request: self.call.line(), limit_bytes });
             }
@@ -165,6 +202,11 @@ impl Blob<'_> {
     /// How many bytes came so far, those that came twice counted twice.
     pub fn received(&self) -> u64 {
         self.received
+    }
+
+    /// How far into the blob we are.
+    pub fn at(&self) -> u64 {
+        self.at
     }
 
     async fn receive(&mut self) -> Result<Option<Bytes>, RegistryError> {
@@ -190,7 +232,7 @@ impl Blob<'_> {
         tokio::time::sleep(wait).await;
         self.tries += 1;
         self.call.range = Some(self.at..self.wanted.end);
-        let Some((rest, start)) = self.registry.open(&self.call, self.at).await? else {
+        let Some(Opened { rest, start, .. }) = self.registry.open(&self.call, self.at).await? else {
             let (request, cause) = (self.call.line(), "the blob is gone".to_owned());
             return Err(RegistryError::Unreachable { request, cause });
         };

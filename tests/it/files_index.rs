@@ -4,8 +4,8 @@ use onetag::look::{Examined, Facts};
 use serde_json::{Value, json};
 
 use crate::files::{Pushed, loader, noise, shell};
-use crate::support::Kind;
 use crate::support::image::{self, OCI_LAYER, sha256};
+use crate::support::{Kind, Play, When};
 
 const OCI_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
 /// How makers cut large files; smaller here, so that there is something to cut.
@@ -18,7 +18,8 @@ struct Indexed {
     annotations: Value,
 }
 
-/// Writes entries one behind the other, each chunk of a file packed by itself.
+/// Writes entries one behind the other, each chunk of a file packed by itself. The table may have
+/// another name than the archive: `archive=table`.
 fn entries(files: &[(&str, &[u8])], pack: fn(&[u8]) -> Vec<u8>, has_ends: bool) -> (Vec<u8>, Vec<Value>) {
     let (mut blob, mut rows) = (Vec::new(), vec![json!({ "name": "bin", "type": "dir", "mode": 0o755 })]);
     for (name, bytes) in files {
@@ -26,7 +27,8 @@ fn entries(files: &[(&str, &[u8])], pack: fn(&[u8]) -> Vec<u8>, has_ends: bool) 
             rows.push(json!({ "name": "bin/link", "type": "symlink", "linkName": target }));
             continue;
         }
-        let archive = image::tar(&[((*name).to_owned(), bytes.to_vec())]);
+        let (stored, name) = name.split_once('=').unwrap_or((name, name));
+        let archive = image::tar(&[(stored.to_owned(), bytes.to_vec())]);
         blob.extend(pack(&archive[..512]));
         for (number, chunk) in bytes.chunks(CHUNK).enumerate() {
             let start = blob.len();
@@ -129,4 +131,73 @@ async fn an_index_that_cannot_be_trusted_or_had_is_done_without() {
         let (image, examined) = examine(layer, |_| {}).await;
         assert_eq!(examined.effort.bytes_read, image.layers[0].size, "there is no digest to check it by");
     }
+}
+
+impl Indexed {
+    /// An image whose only layer this is, and that starts this.
+    async fn starting(&self, entry_point: &[&str]) -> Pushed {
+        let mut image = Pushed::new(entry_point).await.layer(self.media_type, self.blob.clone());
+        image.layers[0].annotations = serde_json::from_value(self.annotations.clone()).expect("text");
+        image
+    }
+}
+
+#[tokio::test]
+async fn an_index_hides_no_program_of_an_image_that_starts_nothing() {
+    let rest = noise(2 << 20);
+    let (shell, loader) = (shell(), loader());
+    let files: [(&str, &[u8]); 3] = [("a/rest", &rest), ("opt/tool", &shell), ("lib64/ld-linux-x86-64.so.2", &loader)];
+    for make in [stargz, chunked] {
+        let facts = Facts::default();
+        let tool = make(&files).starting(&["/opt/tool"]).await.examine(&facts).await.expect("the registry answers");
+        assert!(tool.effort.bytes_read < 300_000, "its table is known from here on");
+        for facts in [Facts::default(), facts] {
+            let nothing = make(&files).starting(&[]).await.examine(&facts).await.expect("the registry answers");
+            let paths: Vec<&str> = nothing.evidence.witnesses.iter().map(|witness| witness.path.as_str()).collect();
+            assert_eq!((nothing.evidence.gap.as_deref(), &paths[..1]), (None, &["/lib64/ld-linux-x86-64.so.2"][..]));
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_table_says_is_nothing_to_manifests_that_do_not_name_it() {
+    let rest = noise(2 << 20);
+    let (shell, loader) = (shell(), loader());
+    let files: [(&str, &[u8]); 3] =
+        [("a/rest", &rest), ("bin/hidden=bin/sh", &shell), ("lib64/ld-linux-x86-64.so.2", &loader)];
+    for make in [stargz, chunked] {
+        let facts = Facts::default();
+        let mut image = make(&files).starting(&["/bin/sh"]).await;
+        let first = image.examine(&facts).await.expect("the registry answers");
+        assert_eq!(first.evidence.witnesses.len(), 2, "clients that read the table have it so");
+        image.layers[0].annotations.clear();
+        let second = image.examine(&facts).await.expect("the registry answers");
+        let gap = second.evidence.gap.expect("it is not in the archive");
+        assert_eq!(gap, "`/bin/sh`, which the image starts, is in none of its layers");
+    }
+}
+
+#[tokio::test]
+async fn a_registry_that_refuses_parts_is_asked_for_the_whole() {
+    let rest = noise(2 << 20);
+    let (shell, loader) = (shell(), loader());
+    let files: [(&str, &[u8]); 4] =
+        [("a/rest", &rest), ("bin/sh", &shell), ("bin/link", b"#!/bin/sh"), ("lib64/ld-linux-x86-64.so.2", &loader)];
+    for make in [stargz, chunked] {
+        for status in [400, 403, 416, 501] {
+            let (image, examined) = examine(make(&files), |image| {
+                image.registry.on(When::kind(Kind::Blob).once(), Play::status(status));
+            })
+            .await;
+            assert_eq!(examined.effort.bytes_read, image.layers[0].size, "{status}");
+        }
+    }
+    // The whole instead of a part that is its beginning.
+    let mut layer = chunked(&files);
+    layer.annotations["io.github.containers.zstd-chunked.manifest-position"] = json!("0:100:100:1");
+    let (image, examined) = examine(layer, |image| {
+        image.registry.set_options(|options| options.is_without_ranges = true);
+    })
+    .await;
+    assert!(examined.effort.bytes_read >= image.layers[0].size);
 }

@@ -199,6 +199,16 @@ fn the_loader_is_read_wherever_its_name_stands() {
 }
 
 /// A section `.ARM.attributes` with a name of the processor and these pairs.
+#[test]
+fn a_loader_whose_name_is_longer_than_any_is_not_kept() {
+    let name = |len: usize| Some(&*format!("/{}", "l".repeat(len - 2)).leak());
+    let longest = Elf { loader: name(256), ..elf(true, false, 62, 0) };
+    assert!(matches!(nature(&longest.build()), Nature::Program(program) if program.loader.is_some()));
+    let longer = Elf { loader: name(257), ..elf(true, false, 62, 0) };
+    let odd = Nature::Odd("an ELF file whose loader has too long a name".to_owned());
+    assert_eq!(nature(&longer.build()), odd);
+}
+
 fn arm_attributes(pairs: &[u8]) -> Vec<u8> {
     let pairs = [b"\x057-A\0", pairs].concat();
     let file = [&[1][..], &u32::try_from(pairs.len() + 5).expect("short").to_le_bytes(), &pairs].concat();

@@ -3,12 +3,27 @@
 //! The top layer that says anything about a name decides. A layer may say that the name, or a
 //! folder above it, is a link, is something else, or is taken away. A folder that is only implied
 //! by what is in it says nothing: what lies below may still be a link to where it really is.
+//!
+//! Links and names come from strangers and can be made so that they lead on almost for ever: paths
+//! are no longer than in Linux, and looking has a budget.
 
+mod folded;
+
+use std::cell::Cell;
+
+use folded::Folded;
+
+use crate::inspect::limits::LONGEST_PATH;
 use crate::inspect::probe::{Nature, Program};
 use crate::inspect::summary::{Node, Summary};
 
 /// How many links are followed, as in Linux.
 const MOST_LINKS: usize = 40;
+/// How many names are looked for in a layer, all told. A usual image takes some hundred, one of
+/// which all programs are weighed some million.
+const MOST_STEPS: u64 = 16_000_000;
+/// So many bytes of a name cost as much as one more.
+const BYTES_A_STEP: usize = 64;
 /// Where programs lie that are not there to be run by the image.
 const NOT_TO_RUN: &[&str] =
     &["usr/share/", "lib/firmware/", "usr/lib/firmware/", "lib/modules/", "usr/lib/modules/", "boot/"];
@@ -32,11 +47,12 @@ pub(super) struct Place<'a> {
 }
 
 /// All layers, the top one first.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Files<'a> {
-    pub(super) layers: &'a [Option<&'a Summary>],
-    /// Whether names differ in more than the case of their letters.
-    pub(super) is_windows: bool,
+    layers: &'a [Option<&'a Summary>],
+    /// For Windows, whose names differ in more than the case of their letters.
+    folded: Option<Folded<'a>>,
+    steps_left: Cell<u64>,
 }
 
 /// What the top layer that says anything about a name says.
@@ -48,16 +64,24 @@ enum Said<'a> {
 }
 
 impl<'a> Files<'a> {
+    pub(super) fn new(layers: &'a [Option<&'a Summary>], is_windows: bool) -> Files<'a> {
+        let folded = is_windows.then(|| Folded::new(layers.len()));
+        Files { layers, folded, steps_left: Cell::new(MOST_STEPS) }
+    }
+
     /// Follows `path` from the root to what is there, if anything is.
     pub(super) fn find(&self, path: &str) -> Result<Option<Place<'a>>, Stop> {
         self.follow(path, &mut 0)
     }
 
     fn follow(&self, path: &str, links: &mut usize) -> Result<Option<Place<'a>>, Stop> {
+        check_len(path.len(), path)?;
         let mut parts: Vec<String> = split(path);
         loop {
+            check_len(parts.iter().map(|part| part.len() + 1).sum(), path)?;
             // What is above a folder depends on where the folder really is.
             while let Some(at) = parts.iter().position(|part| part == "..") {
+                self.spend(parts.len())?;
                 let above = match &parts[..at] {
                     [] => Vec::new(),
                     // A folder of which no layer has an entry of its own is where its name says.
@@ -87,23 +111,28 @@ impl<'a> Files<'a> {
             return Ok(Said::Node(&ROOT, first, String::new()));
         }
         // The names of all folders above, and the whole name last.
-        let names: Vec<String> = (1..=parts.len()).map(|count| parts[..count].join("/")).collect();
-        let (whole, folders) = names.split_last().expect("there is at least one part");
+        let whole = parts.join("/");
+        let ends = whole.match_indices('/').map(|(end, _)| end).chain([whole.len()]);
+        let names: Vec<&str> = ends.map(|end| &whole[..end]).collect();
+        let (&whole, folders) = names.split_last().expect("there is at least one part");
         let mut is_folder = vec![false; folders.len()];
+        let cost = names.iter().map(|name| 1 + name.len() / BYTES_A_STEP).sum();
         for (index, layer) in self.layers.iter().enumerate().skip(first) {
-            let needs = || Stop::Needs { layer: index, names: names.clone() };
+            self.spend(cost)?;
+            let owned = || names.iter().map(|name| (*name).to_owned()).collect();
+            let needs = || Stop::Needs { layer: index, names: owned() };
             let layer = layer.ok_or_else(needs)?;
-            match self.get(layer, whole) {
+            match self.get(index, layer, whole) {
                 None => {}
                 Some(Node::Symlink(target)) => return Ok(Said::Link(linked(parts, folders.len(), target))),
                 Some(Node::Hardlink(origin)) => {
                     count_link(links, whole)?;
                     return self.said(&split(origin), index, links);
                 }
-                Some(node) => return Ok(Said::Node(node, index, whole.clone())),
+                Some(node) => return Ok(Said::Node(node, index, whole.to_owned())),
             }
             for (at, folder) in folders.iter().enumerate().rev() {
-                match self.get(layer, folder) {
+                match self.get(index, layer, folder) {
                     None => {}
                     Some(Node::Directory) => is_folder[at] = true,
                     // A folder above it took the link's place, and what it led to with it.
@@ -114,8 +143,8 @@ impl<'a> Files<'a> {
             if !layer.is_complete {
                 return Err(needs());
             }
-            let is_opaque = layer.opaque.contains("") || folders.iter().any(|folder| layer.opaque.contains(folder));
-            if is_opaque || names.iter().any(|name| self.is_taken_away(layer, name)) {
+            let is_opaque = layer.opaque.contains("") || folders.iter().any(|folder| layer.opaque.contains(*folder));
+            if is_opaque || names.iter().any(|name| self.is_taken_away(index, layer, name)) {
                 return Ok(Said::Nothing);
             }
         }
@@ -124,22 +153,29 @@ impl<'a> Files<'a> {
 
     /// What a layer has under a name. A symbolic link with two names is one under both, and leads on
     /// from where it was found.
-    fn get(&self, layer: &'a Summary, name: &str) -> Option<&'a Node> {
-        let node = self.entry(layer, name)?;
+    fn get(&self, index: usize, layer: &'a Summary, name: &str) -> Option<&'a Node> {
+        let node = self.entry(index, layer, name)?;
         let Node::Hardlink(origin) = node else { return Some(node) };
-        self.entry(layer, origin).filter(|origin| matches!(origin, Node::Symlink(_))).or(Some(node))
+        self.entry(index, layer, origin).filter(|origin| matches!(origin, Node::Symlink(_))).or(Some(node))
     }
 
-    fn entry(&self, layer: &'a Summary, name: &str) -> Option<&'a Node> {
-        if !self.is_windows {
-            return layer.nodes.get(name);
+    fn entry(&self, index: usize, layer: &'a Summary, name: &str) -> Option<&'a Node> {
+        match &self.folded {
+            None => layer.nodes.get(name),
+            Some(folded) => folded.node(index, layer, name),
         }
-        layer.nodes.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, node)| node)
     }
 
-    fn is_taken_away(&self, layer: &Summary, name: &str) -> bool {
-        let is_same = |known: &String| known.eq_ignore_ascii_case(name);
-        layer.whiteouts.contains(name) || self.is_windows && layer.whiteouts.iter().any(is_same)
+    fn is_taken_away(&self, index: usize, layer: &'a Summary, name: &str) -> bool {
+        layer.whiteouts.contains(name)
+            || self.folded.as_ref().is_some_and(|folded| folded.is_taken_away(index, layer, name))
+    }
+
+    /// Notes that something was done, and that it is not done without end.
+    fn spend(&self, steps: usize) -> Result<(), Stop> {
+        let left = self.steps_left.get().saturating_sub(steps as u64);
+        self.steps_left.set(left);
+        if left == 0 { Err(Stop::Gap("finding what the image starts takes too long".to_owned())) } else { Ok(()) }
     }
 
     /// Every program that is there to be run, by path. All layers must have been read.
@@ -153,20 +189,32 @@ impl<'a> Files<'a> {
                     Node::Hardlink(origin) => layer.nodes.get(origin).unwrap_or(node),
                     node => node,
                 };
-                let Node::File(is_executable, Nature::Program(program)) = node else { continue };
-                if !is_executable && !self.is_windows || is_not_to_run(path) {
+                let Node::File(is_executable, nature @ (Nature::Program(_) | Nature::Unread)) = node else { continue };
+                if !is_executable && self.folded.is_none() || is_not_to_run(path) {
                     continue;
                 }
-                if let Said::Node(_, there, _) = self.said(&split(path), 0, &mut 0)?
-                    && there == index
-                {
-                    programs.push((path.clone(), &**program));
+                if !matches!(self.said(&split(path), 0, &mut 0)?, Said::Node(_, there, _) if there == index) {
+                    continue;
+                }
+                match nature {
+                    Nature::Program(program) => programs.push((path.clone(), &**program)),
+                    // What a table of contents says of files is not what they are.
+                    _ => return Err(Stop::Needs { layer: index, names: Vec::new() }),
                 }
             }
         }
         programs.sort_by(|(one, _), (other, _)| one.cmp(other));
         Ok(programs)
     }
+}
+
+/// Linux takes no longer path, and what is looked for of one grows with its square.
+fn check_len(len: usize, path: &str) -> Result<(), Stop> {
+    if len <= LONGEST_PATH {
+        return Ok(());
+    }
+    let path = crate::model::text::clean(path, 200);
+    Err(Stop::Gap(format!("`{path}` leads to a path of more than {LONGEST_PATH} bytes")))
 }
 
 /// Where a name leads of which the part `at` is a link to `target`.

@@ -253,6 +253,16 @@ fn an_image_that_starts_nothing_is_weighed_by_its_shell_or_its_programs() {
 }
 
 #[test]
+fn files_that_nobody_looked_into_may_be_programs() {
+    let nothing = start(&[]);
+    let unread = |name: &str, is_executable| Built::new().node(name, Node::File(is_executable, Nature::Unread));
+    assert_eq!(found(&nothing, &[Built::new(), unread("opt/tool", true)]), "needs layer 1");
+    assert_eq!(found(&nothing, &[unread("opt/words", false)]), "");
+    assert_eq!(found(&nothing, &[unread("usr/share/tool", true)]), "");
+    assert_eq!(found(&nothing, &[Built::new().without("opt/tool"), unread("opt/tool", true)]), "");
+}
+
+#[test]
 fn a_program_counts_under_each_of_its_names() {
     let layer = Built::new().program("usr/share/app", "arm64").hardlink("app", "usr/share/app");
     assert_eq!(found(&start(&[]), &[layer]), "/app arm64");
@@ -337,6 +347,53 @@ proptest::proptest! {
             found(&Start { is_windows, ..start(words) }, &layers);
         }
     }
+}
+
+/// What such an image is found to be, without its long names, and that it did not take long.
+fn soon(start: &Start, layers: &[Built]) -> String {
+    let begun = std::time::Instant::now();
+    let told = found(start, layers);
+    assert!(begun.elapsed().as_secs() < 20, "it took {:?}", begun.elapsed());
+    told.chars().skip_while(|c| *c != '`').skip(1).skip_while(|c| *c != '`').skip(2).take(60).collect()
+}
+
+#[test]
+fn a_path_that_is_longer_than_linux_takes_is_given_up() {
+    // Each time the link is followed, as much is added to the path.
+    let target = |len: usize| format!("c{}", "/x".repeat(len / 2));
+    let growing = Built::new().link("c", &target(4094));
+    assert_eq!(soon(&start(&["/c"]), &[growing]), "leads to a path of more than 4096 bytes");
+    let word = format!("/{}", "x/".repeat(3000));
+    assert_eq!(soon(&start(&[&word]), &[Built::new()]), "leads to a path of more than 4096 bytes");
+    let fitting = format!("/{}run", "./".repeat(2000));
+    assert_eq!(found(&start(&[&fitting]), &[Built::new().program("run", "arm64")]), "/run arm64");
+}
+
+#[test]
+fn what_looks_for_one_name_without_end_is_given_up() {
+    // A long name in each folder of a long list, in many layers.
+    let folders: Vec<String> = (0..60).map(|number| format!("/{number}{}", "/x".repeat(1900))).collect();
+    let start_in = |path: Vec<String>| Start { path, ..start(&["tool"]) };
+    let layers: Vec<Built> = (0..120).map(|_| Built::new().folder("x")).collect();
+    let told = found(&start_in(folders.clone()), &layers[..1]);
+    assert!(told.contains("in none of its layers"), "{told}");
+    assert_eq!(found(&start_in(folders), &layers), "finding what the image starts takes too long");
+
+    let up = format!("/a{}", "/../a".repeat(800));
+    let links = Built::new().link("a", &up[..4000]);
+    assert!(soon(&start(&[&up]), &[links]).contains("more than 40 links"));
+}
+
+#[test]
+fn folders_are_looked_through_as_far_as_anybody_lists_them() {
+    let folders = |count: usize| (0..count).map(|number| format!("/{number}")).chain(["/bin".to_owned()]).collect();
+    let in_many = |count| Start { path: folders(count), ..start(&["tool"]) };
+    let layers = [Built::new().program("bin/tool", "arm64")];
+    assert_eq!(found(&in_many(255), &layers), "/bin/tool arm64");
+    assert_eq!(
+        found(&in_many(256), &layers),
+        "`tool`, which the image starts, is not in the first 256 folders of its PATH"
+    );
 }
 
 #[test]

@@ -70,6 +70,16 @@ fn every_part_of_a_gzip_header_is_passed_over() {
 }
 
 #[test]
+fn long_gzip_headers_take_no_longer_than_short_ones() {
+    let mut member = gzip(b"x");
+    member[3] = 8;
+    let member = [&member[..10], &[b'n'; 60_000], &[0], &member[10..]].concat();
+    let begun = std::time::Instant::now();
+    assert_eq!(unpack_in(Packing::Gzip, &member.repeat(50), 100_000), Ok(vec![b'x'; 50]));
+    assert!(begun.elapsed().as_secs() < 20, "it took {:?}", begun.elapsed());
+}
+
+#[test]
 fn a_layer_is_what_its_media_type_says() {
     assert_eq!(why(Packing::Gzip, &zstd(b"hello")), "it is zstd, and its media type says gzip");
     assert_eq!(why(Packing::None, &gzip(b"hello")), "it is gzip, and its media type says not compressed");

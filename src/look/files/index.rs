@@ -70,10 +70,16 @@ impl Reader<'_> {
             return Ok(None);
         };
         let mut bytes = Vec::new();
-        while let Some(piece) = blob.next().await? {
-            self.bytes_read.fetch_add(piece.len() as u64, Ordering::Relaxed);
-            bytes.extend_from_slice(&piece);
+        loop {
+            match blob.next().await {
+                Ok(Some(piece)) => {
+                    self.bytes_read.fetch_add(piece.len() as u64, Ordering::Relaxed);
+                    bytes.extend_from_slice(&piece);
+                }
+                Ok(None) => return Ok(Some(bytes)),
+                Err(RegistryError::TooLarge { .. }) => return Ok(None),
+                Err(error) => return Err(error),
+            }
         }
-        Ok(Some(bytes))
     }
 }
