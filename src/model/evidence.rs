@@ -176,15 +176,18 @@ fn is_hard_float(level: u32) -> bool {
     level >= 6
 }
 
-/// The level that is promised, of those architectures that have levels. Old builders' arm without a
-/// variant is v7, as clients have it.
+/// The level that is promised, of those architectures that have levels, where one is.
+///
+/// Old builders' arm without a variant is v7, as clients have it. A plain amd64 promises none: glibc
+/// stamps the level of its own build into all that is linked with it, so that each program of a
+/// distribution for v2 states that, and the configs of its images name no variant.
 fn level(promised: &Platform) -> Option<u32> {
-    let usual = match promised.architecture() {
-        "arm" => 7,
-        "amd64" => 1,
+    let variant = match (promised.architecture(), promised.variant()) {
+        ("arm", variant) => variant.unwrap_or("v7"),
+        ("amd64", Some(variant)) => variant,
         _ => return None,
     };
-    promised.variant().map_or(Some(usual), |variant| variant.strip_prefix('v')?.parse().ok())
+    variant.strip_prefix('v')?.parse().ok()
 }
 
 /// A platform with what its name leaves unsaid: `linux/ppc64le, little-endian`.
@@ -286,7 +289,16 @@ mod tests {
         );
         let v3 = Machine { level: Some(3), ..machine("amd64", "ELF 64-bit x86-64, needs level v3") };
         assert_eq!(judge(&v3, "linux/amd64/v3"), "match");
-        assert!(judge(&v3, "linux/amd64").contains("it needs v3"), "a plain amd64 is v1");
+        assert_eq!(
+            judge(&v3, "linux/amd64/v2"),
+            "mismatch: /bin/busybox is ELF 64-bit x86-64, needs level v3; it needs v3, and the tag promises that v2 is enough"
+        );
+    }
+
+    #[test]
+    fn a_distribution_built_for_a_higher_level_keeps_the_promise_of_a_plain_amd64() {
+        let v2 = Machine { level: Some(2), ..machine("amd64", "ELF 64-bit x86-64, needs level v2") };
+        assert_eq!(judge(&v2, "linux/amd64"), "match", "every program of RHEL 9 states v2, and its config no variant");
     }
 
     #[test]
