@@ -35,6 +35,8 @@ pub enum Answer {
         layer: usize,
         /// The names that are looked for in it.
         names: Vec<String>,
+        /// What the others proved by now.
+        seen: Evidence,
     },
 }
 
@@ -45,7 +47,7 @@ pub fn examine(start: &Start, layers: &[Option<&Summary>]) -> Answer {
         Image { start, files: Files { layers, is_windows: start.is_windows }, evidence: Evidence::default() };
     match if start.is_windows { image.windows() } else { image.linux() } {
         Ok(()) => Answer::Known(image.evidence),
-        Err(Stop::Needs { layer, names }) => Answer::Needs { layer, names },
+        Err(Stop::Needs { layer, names }) => Answer::Needs { layer, names, seen: image.evidence },
         Err(Stop::Gap(gap)) => Answer::Known(Evidence { gap: Some(gap), ..image.evidence }),
     }
 }

@@ -36,7 +36,7 @@ const MOST_AT_ONCE: usize = 4;
 static EXAMINERS: Semaphore = Semaphore::const_new(4);
 
 const LAYER: &str = "layer-1";
-const EVIDENCE: &str = "evidence-1";
+const EVIDENCE: &str = "evidence-2";
 
 /// What an image's files prove, and what it took to find out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -93,6 +93,7 @@ pub async fn examine_within(
         start: Arc::new(start),
         layers: layers.iter().rev().map(Layer::new).collect(),
         allowance: Limits { output_bytes: MOST_OUTPUT_BYTES, entries: MOST_ENTRIES, ..Limits::default() },
+        seen: Evidence::default(),
         bytes_read: &bytes_read,
     };
     let _permit = EXAMINERS.acquire().await.expect("the semaphore is never closed");
@@ -100,7 +101,7 @@ pub async fn examine_within(
     let Ok(answer) = answer else {
         // Another day may be faster, so this is not remembered.
         let gap = format!("its layers could not be read within {}", humantime::format_duration(longest));
-        return Ok(Examined { effort: reading.effort(), ..with_gap(&gap) });
+        return Ok(Examined { effort: reading.effort(), evidence: reading.seen_up_to(gap) });
     };
     let (evidence, is_lasting) = answer?;
     if is_lasting {
@@ -166,6 +167,8 @@ struct Reading<'a> {
     layers: Vec<Layer<'a>>,
     /// What is left of what one image may cost.
     allowance: Limits,
+    /// What the layers that were read by now prove.
+    seen: Evidence,
     bytes_read: &'a AtomicU64,
 }
 
@@ -176,15 +179,23 @@ impl Reading<'_> {
             let summaries: Vec<Option<&Summary>> = self.layers.iter().map(|layer| layer.summary.as_deref()).collect();
             let (layer, names) = match weigh(&self.start, &summaries) {
                 Answer::Known(evidence) => return Ok((evidence, true)),
-                Answer::Needs { layer, names } => (layer, names),
+                Answer::Needs { layer, names, seen } => {
+                    self.seen = seen;
+                    (layer, names)
+                }
             };
             if self.recall(layer).await || self.look_up(layer, &names).await? {
                 continue;
             }
             if let Some((gap, is_lasting)) = self.read(layer, names).await? {
-                return Ok((Evidence { gap: Some(gap), ..Evidence::default() }, is_lasting));
+                return Ok((self.seen_up_to(gap), is_lasting));
             }
         }
+    }
+
+    /// What was seen before something could not be read: it still contradicts what it contradicts.
+    fn seen_up_to(&self, gap: String) -> Evidence {
+        Evidence { gap: Some(gap), ..self.seen.clone() }
     }
 
     /// Remembers what was learned of a layer before; whether that is news.

@@ -134,23 +134,22 @@ impl Evidence {
     /// How the files stand to `promised`.
     ///
     /// The first witness decides. The others are needed to start it, so that an image in which they
-    /// are another machine's does not run either. What a program does not state contradicts nothing.
+    /// are another machine's does not run either. What a program does not state contradicts nothing,
+    /// and what could not be read takes nothing back that was seen.
     pub fn judge(&self, promised: &Platform) -> Proof {
-        if let Some(gap) = &self.gap {
-            return Proof::Unverifiable(gap.clone());
+        let is_wrong = |witness: &Witness| Some((witness.clone(), witness.machine.contradiction(promised)?));
+        if let Some((program, wrong)) = self.witnesses.first().and_then(is_wrong) {
+            return Proof::Mismatch(Misfit { fitting: None, program, wrong });
         }
-        let Some((first, others)) = self.witnesses.split_first() else {
-            return Proof::NoExecutable;
-        };
-        if let Some(wrong) = first.machine.contradiction(promised) {
-            return Proof::Mismatch(Misfit { fitting: None, program: first.clone(), wrong });
+        if let Some((program, wrong)) = self.witnesses.iter().find_map(is_wrong) {
+            let fitting = self.witnesses.first().map(|first| first.path.clone());
+            return Proof::Mixed(Misfit { fitting, program, wrong });
         }
-        for other in others {
-            if let Some(wrong) = other.machine.contradiction(promised) {
-                return Proof::Mixed(Misfit { fitting: Some(first.path.clone()), program: other.clone(), wrong });
-            }
+        match (&self.gap, self.witnesses.is_empty()) {
+            (Some(gap), _) => Proof::Unverifiable(gap.clone()),
+            (None, true) => Proof::NoExecutable,
+            (None, false) => self.lacks.clone().map_or(Proof::Match, Proof::Lacking),
         }
-        self.lacks.clone().map_or(Proof::Match, Proof::Lacking)
     }
 }
 
@@ -320,5 +319,17 @@ mod tests {
         let amd64 = machine("amd64", "ELF 64-bit x86-64");
         let gap = Evidence { gap: Some("a bomb".to_owned()), ..evidence(&[(Role::EntryPoint, &amd64)]) };
         assert_eq!(told(&gap, "linux/amd64"), "unverifiable: a bomb");
+    }
+
+    #[test]
+    fn what_was_seen_before_a_gap_still_contradicts() {
+        let (arm64, amd64) = (machine("arm64", "ELF 64-bit ARM64"), machine("amd64", "ELF 64-bit x86-64"));
+        let gap = |machines: &[_]| Evidence { gap: Some("a bomb".to_owned()), ..evidence(machines) };
+        assert_eq!(
+            told(&gap(&[(Role::EntryPoint, &amd64)]), "linux/arm64"),
+            "mismatch: /bin/busybox is ELF 64-bit x86-64; the tag promises linux/arm64"
+        );
+        let loader = gap(&[(Role::EntryPoint, &arm64), (Role::Loader, &amd64)]);
+        assert!(told(&loader, "linux/arm64").starts_with("mixed"));
     }
 }

@@ -274,12 +274,19 @@ fn a_layer_is_asked_for_only_when_it_could_say_something_else() {
         examine(&start, &[Some(&top.0)]),
         "what the top layer has is not looked for below"
     );
-    let Answer::Needs { layer, names } = examine(&start, &[Some(&Built::new().0), None]) else {
+    let Answer::Needs { layer, names, .. } = examine(&start, &[Some(&Built::new().0), None]) else {
         panic!("it is needed")
     };
     assert_eq!((layer, names), (1, vec!["app".to_owned(), "app/run".to_owned()]));
     assert_eq!(found(&start, &[Built::new().partial(), top]), "needs layer 0", "the rest of it could have one");
     assert_eq!(found(&start, &[Built::new().program("app/run", "arm64").partial()]), "/app/run arm64");
+}
+
+#[test]
+fn what_was_seen_is_told_along_with_what_is_needed() {
+    let top = Built::new().dynamic("app", "amd64", "/lib/ld.so");
+    let Answer::Needs { layer, seen, .. } = examine(&start(&["/app"]), &[Some(&top.0), None]) else { panic!("needed") };
+    assert_eq!((layer, seen.witnesses[0].path.as_str()), (1, "/app"));
 }
 
 #[test]
