@@ -4,15 +4,17 @@
 //! for from the top layer down, links are followed as Linux does, and where a layer that nobody
 //! read yet could say something else, it is asked for.
 
+mod behind;
 mod find;
 mod windows;
 
 use std::collections::BTreeMap;
 
+use behind::behind;
 use find::{Files, Place, Stop};
 
 use super::probe::{Nature, Program};
-use super::start::{Start, env_word, exec_word, interpreter};
+use super::start::{Start, env_word, interpreter};
 use super::summary::{Node, Summary};
 use crate::model::evidence::Role;
 use crate::model::text::clean;
@@ -20,6 +22,8 @@ use crate::model::{Evidence, Witness};
 
 /// How many scripts may start each other before a program, as in Linux.
 const MOST_SCRIPTS: usize = 4;
+/// How many programs may be there only to start the next one.
+const MOST_STARTERS: usize = 4;
 /// Where a shell is, if an image has one.
 const SHELLS: &[&str] =
     &["/bin/sh", "/bin/busybox", "/busybox/sh", "/bin/bash", "/usr/bin/sh", "/usr/bin/busybox", "/usr/bin/bash"];
@@ -67,16 +71,40 @@ struct Started<'a> {
 impl<'a> Image<'a> {
     fn linux(&mut self) -> Result<(), Stop> {
         let arguments: Vec<&str> = self.start.arguments.iter().map(String::as_str).collect();
-        match without_emulator(&arguments) {
-            [] => self.without_entry_point(),
-            [shell, option, script, ..] if is_shell(shell) && is_command_option(option) => match exec_word(script) {
-                Some(word) => {
-                    self.entry_point(word)?;
-                    self.shell_of_it(shell)
-                }
-                None => self.entry_point(shell),
+        let mut words = without_emulator(&arguments).to_vec();
+        let mut starters = Vec::new();
+        while let Some(next) = behind(&words).filter(|_| starters.len() < MOST_STARTERS) {
+            if !self.has_program(next[0])? {
+                break;
+            }
+            starters.push(words[0]);
+            words = next;
+        }
+        let Some(word) = words.first() else { return self.without_entry_point() };
+        let decided = self.entry_point(word);
+        if let Err(Stop::Needs { .. }) = decided {
+            return decided;
+        }
+        // What cannot be read of the one takes nothing back of what the others say.
+        for starter in starters.into_iter().rev() {
+            self.starter(starter)?;
+        }
+        decided
+    }
+
+    /// Whether there is something under `word` that runs by itself. What is not there may come from
+    /// a volume, and text that says by no `#!` what reads it is read by the shell that starts it.
+    fn has_program(&self, word: &str) -> Result<bool, Stop> {
+        match self.command(word) {
+            Ok(Some(place)) => match place.node {
+                Node::File(_, Nature::Unread) => Err(Stop::Needs { layer: place.layer, names: vec![place.name] }),
+                Node::File(_, nature) => Ok(*nature != Nature::Data),
+                _ => Ok(true),
             },
-            [program, ..] => self.entry_point(program),
+            Ok(None) => Ok(false),
+            // Why it cannot be told is for the one to say who looks closer.
+            Err(Stop::Gap(_)) => Ok(true),
+            Err(needs) => Err(needs),
         }
     }
 
@@ -137,20 +165,14 @@ impl<'a> Image<'a> {
 
     /// Takes a program as a witness, and the loader that it needs.
     fn testify(&mut self, role: Role, started: &Started<'_>) -> Result<(), Stop> {
-        let witness =
-            |path: &str, role, program: &Program| Witness { path: shown(path), role, machine: program.machine.clone() };
-        self.evidence.witnesses.push(witness(&started.path, role, started.program));
+        self.witness(&started.path, role, started.program);
         let Some(loader) = &started.program.loader else {
             return Ok(());
         };
         let found = self.files.find(&self.absolute(loader))?;
         match found.as_ref().map(|place| place.node) {
             Some(Node::File(_, Nature::Program(program))) => {
-                let path = found.map(|place| place.path).unwrap_or_default();
-                let is_known = self.evidence.witnesses.iter().any(|known| known.path == shown(&path));
-                if !is_known {
-                    self.evidence.witnesses.push(witness(&path, Role::Loader, program));
-                }
+                self.witness(&found.map(|place| place.path).unwrap_or_default(), Role::Loader, program);
             }
             Some(Node::File(_, Nature::Unread)) => {
                 let place = found.expect("it was just matched");
@@ -165,16 +187,23 @@ impl<'a> Image<'a> {
         Ok(())
     }
 
-    /// The shell that starts the entry point.
-    fn shell_of_it(&mut self, shell: &str) -> Result<(), Stop> {
+    /// Takes a program as a witness, once.
+    fn witness(&mut self, path: &str, role: Role, program: &Program) {
+        let path = shown(path);
+        if self.evidence.witnesses.iter().all(|known| known.path != path) {
+            self.evidence.witnesses.push(Witness { path, role, machine: program.machine.clone() });
+        }
+    }
+
+    /// What starts the entry point, and is needed for that.
+    fn starter(&mut self, word: &str) -> Result<(), Stop> {
         let lacks = self.evidence.lacks.take();
-        match self.started(shell) {
-            Ok(started) => self.testify(Role::Shell, &started)?,
-            Err(Stop::Gap(_)) => {
-                let shell = clean(shell, 200);
-                self.evidence.lacks = Some(format!("it is started by {shell}, and the image does not have that"));
-            }
-            Err(needs) => return Err(needs),
+        if self.command(word)?.is_some() {
+            let started = self.started(word)?;
+            self.testify(Role::Shell, &started)?;
+        } else {
+            let word = clean(word, 200);
+            self.evidence.lacks = Some(format!("it is started by {word}, and the image does not have that"));
         }
         self.evidence.lacks = lacks.or(self.evidence.lacks.take());
         Ok(())
@@ -232,16 +261,6 @@ fn without_emulator<'a, 'b>(arguments: &'a [&'b str]) -> &'a [&'b str] {
 fn is_emulator(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
     name.starts_with("qemu-") && name.ends_with("-static")
-}
-
-fn is_shell(word: &str) -> bool {
-    matches!(word.rsplit('/').next(), Some("sh" | "bash" | "dash" | "ash" | "zsh"))
-}
-
-/// `-c`, alone or with others: `-ec`.
-fn is_command_option(word: &str) -> bool {
-    word.strip_prefix('-')
-        .is_some_and(|letters| letters.ends_with('c') && letters.len() < 8 && !letters.starts_with('-'))
 }
 
 #[cfg(test)]

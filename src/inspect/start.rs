@@ -73,14 +73,6 @@ fn list_or_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String
     })
 }
 
-/// The program that a shell is told to become: the word behind `exec`, where that is plain.
-pub(super) fn exec_word(script: &str) -> Option<&str> {
-    let word = script.trim_start().strip_prefix("exec")?;
-    let word = word.strip_prefix([' ', '\t'])?.split_ascii_whitespace().next()?;
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_./+-@%:,".contains(c);
-    (word.chars().all(is_plain) && !word.starts_with('-')).then_some(word)
-}
-
 /// The interpreter of a script and its one argument, from the text behind `#!`.
 pub(super) fn interpreter(line: &str) -> (&str, Option<&str>) {
     match line.split_once([' ', '\t']) {
@@ -123,17 +115,6 @@ mod tests {
         assert_eq!((own.path, own.folder), (["/bin", "", "/x"].map(str::to_owned).to_vec(), "/srv".to_owned()));
         let windows = start(r#"{"os":"windows","config":{"Env":["Path=C:\\a;C:\\b"]}}"#);
         assert_eq!((windows.path, windows.is_windows), (["C:\\a", "C:\\b"].map(str::to_owned).to_vec(), true));
-    }
-
-    #[test]
-    fn only_a_plain_word_behind_exec_is_taken() {
-        assert_eq!(exec_word("exec /usr/bin/foo --x"), Some("/usr/bin/foo"));
-        assert_eq!(exec_word("  exec\tfoo"), Some("foo"));
-        for script in
-            ["exec", "exec -a name foo", "exec $FOO", "exec \"foo\"", "executor foo", "foo && exec foo", "exec foo&"]
-        {
-            assert_eq!(exec_word(script), None, "{script}");
-        }
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub enum Role {
     EntryPoint,
     /// The kernel starts it first, to load the one above.
     Loader,
-    /// The shell: it starts the one above, or the image starts nothing else.
+    /// The shell, or an init: it starts the one above, or the image starts nothing else.
     Shell,
     /// One of the programs of an image that starts none and has no shell.
     Program,

@@ -210,7 +210,7 @@ fn a_script_is_as_good_as_what_reads_it() {
 fn a_shell_that_becomes_another_program_is_needed_and_does_not_decide() {
     let layer = || Built::new().program("bin/sh", "amd64").program("usr/bin/tool", "arm64");
     assert_eq!(found(&start(&["/bin/sh", "-c", "exec tool --all"]), &[layer()]), "/usr/bin/tool arm64, /bin/sh amd64");
-    assert_eq!(found(&start(&["/bin/sh", "-c", "tool && exec tool"]), &[layer()]), "/bin/sh amd64");
+    assert_eq!(found(&start(&["/bin/sh", "-c", "cd / && exec tool"]), &[layer()]), "/bin/sh amd64");
     assert_eq!(found(&start(&["/bin/sh", "-c", "exec $TOOL"]), &[layer()]), "/bin/sh amd64");
     assert_eq!(found(&start(&["/bin/sh", "script"]), &[layer()]), "/bin/sh amd64");
     let lone = Built::new().program("usr/bin/tool", "arm64");
@@ -218,6 +218,65 @@ fn a_shell_that_becomes_another_program_is_needed_and_does_not_decide() {
         found(&start(&["/bin/sh", "-c", "exec tool"]), &[lone]),
         "/usr/bin/tool arm64, it is started by /bin/sh, and the image does not have that"
     );
+}
+
+#[test]
+fn the_program_that_a_shell_starts_first_decides_where_that_is_plain() {
+    let layer =
+        || Built::new().program("bin/sh", "arm64").program("app/server", "amd64").program("usr/bin/tool", "amd64");
+    let told = |script: &str| found(&start(&["/bin/sh", "-c", script]), &[layer()]);
+    for script in ["/app/server --flag", "exec /app/server $FLAGS", "A=b C=/d /app/server && true", "  ./app/server"] {
+        assert_eq!(told(script), "/app/server amd64, /bin/sh arm64", "{script}");
+    }
+    assert_eq!(told("tool | cat"), "/usr/bin/tool amd64, /bin/sh arm64");
+    assert_eq!(told("exec tini -- tool"), "/bin/sh arm64", "there is no tini");
+    for script in
+        ["cd /app && ./server", "if true; then /app/server; fi", "$APP", "\"/app/server\"", "PATH=/app server", ""]
+    {
+        assert_eq!(told(script), "/bin/sh arm64", "{script}");
+    }
+    for options in [&["-o", "pipefail", "-c"][..], &["-euxo", "pipefail", "-c"], &["-e", "-l", "-c"], &["-cx"]] {
+        let words = [&["/bin/sh"], options, &["/app/server"]].concat();
+        assert_eq!(found(&start(&words), &[layer()]), "/app/server amd64, /bin/sh arm64", "{options:?}");
+    }
+}
+
+#[test]
+fn what_a_shell_starts_and_the_image_does_not_have_is_left_to_the_shell() {
+    let layer = || {
+        Built::new().program("bin/sh", "arm64").node("app/text", Node::File(true, Nature::Data)).folder("app/folder")
+    };
+    for script in ["/mnt/app --flag", "exec /mnt/app", "later", "/app/text", "/app/folder"] {
+        assert_eq!(found(&start(&["sh", "-c", script]), &[layer()]), "/bin/sh arm64", "{script}");
+    }
+}
+
+#[test]
+fn an_init_and_the_program_behind_it_must_both_fit() {
+    let layer = || {
+        let inits = ["tini", "usr/bin/dumb-init", "usr/bin/catatonit", "sbin/docker-init"];
+        let layer = Built::new().program("app", "arm64").program("bin/sh", "arm64");
+        inits.iter().fold(layer, |layer, init| layer.program(init, "amd64"))
+    };
+    for words in [
+        &["/tini", "--", "/app"][..],
+        &["/tini", "-g", "-e", "143", "--", "/app"],
+        &["/tini", "-vg", "/app", "-x"],
+        &["dumb-init", "--rewrite", "15:3", "/app"],
+        &["dumb-init", "--single-child", "--rewrite=15:3", "--", "/app"],
+        &["catatonit", "-g", "--", "/app"],
+        &["/sbin/docker-init", "--", "/app"],
+    ] {
+        let told = found(&start(words), &[layer()]);
+        assert!(told.starts_with("/app arm64, ") && told.ends_with(" amd64"), "{words:?}: {told}");
+    }
+    assert_eq!(
+        found(&start(&["/tini", "--", "sh", "-c", "exec /app"]), &[layer()]),
+        "/app arm64, /bin/sh arm64, /tini amd64"
+    );
+    for words in [&["/tini"][..], &["/tini", "--"], &["/tini", "--new", "1", "/app"], &["/tini", "--", "/mnt/app"]] {
+        assert_eq!(found(&start(words), &[layer()]), "/tini amd64", "{words:?}");
+    }
 }
 
 #[test]
@@ -340,7 +399,7 @@ proptest::proptest! {
                 _ => built.opaque(&name),
             };
         }
-        for words in [&[word.as_str()][..], &["/bin/sh", "-c", "exec a"], &[]] {
+        for words in [&[word.as_str()][..], &["/bin/sh", "-c", "exec a"], &["tini", "--", "a"], &[]] {
             found(&Start { is_windows, ..start(words) }, &layers);
         }
     }

@@ -20,7 +20,7 @@ impl<'a> Image<'a> {
             for program in SYSTEM_PROGRAMS {
                 if let Some(place) = self.files.find(program)? {
                     let started = started(&place)?;
-                    self.witness(Role::Shell, &started);
+                    self.windows_witness(Role::Shell, &started);
                     return Ok(());
                 }
             }
@@ -30,7 +30,7 @@ impl<'a> Image<'a> {
             Stop::Gap(format!("`{}`, which the image starts, is in none of its layers", clean(word, 200)))
         })?;
         let started = started(&place)?;
-        self.witness(Role::EntryPoint, &started);
+        self.windows_witness(Role::EntryPoint, &started);
         Ok(())
     }
 
@@ -55,7 +55,7 @@ impl<'a> Image<'a> {
         Ok(None)
     }
 
-    fn witness(&mut self, role: Role, started: &Started<'_>) {
+    fn windows_witness(&mut self, role: Role, started: &Started<'_>) {
         let (path, machine) = (shown(&started.path), started.program.machine.clone());
         self.evidence = Evidence { witnesses: vec![Witness { path, role, machine }], ..Evidence::default() };
     }
