@@ -10,7 +10,7 @@ mod windows;
 
 use std::collections::BTreeMap;
 
-use behind::behind;
+use behind::{behind, is_emulator};
 use find::{Files, Place, Stop};
 
 use super::probe::{Nature, Program};
@@ -70,8 +70,7 @@ struct Started<'a> {
 
 impl<'a> Image<'a> {
     fn linux(&mut self) -> Result<(), Stop> {
-        let arguments: Vec<&str> = self.start.arguments.iter().map(String::as_str).collect();
-        let mut words = without_emulator(&arguments).to_vec();
+        let mut words: Vec<&str> = self.start.arguments.iter().map(String::as_str).collect();
         let mut starters = Vec::new();
         while let Some(next) = behind(&words).filter(|_| starters.len() < MOST_STARTERS) {
             if !self.has_program(next[0])? {
@@ -243,24 +242,6 @@ impl<'a> Image<'a> {
 /// A path for people.
 fn shown(path: &str) -> String {
     clean(&format!("/{}", path.trim_start_matches('/')), 200)
-}
-
-/// The arguments without an emulator before them: images for other machines were built so that
-/// they run on the builder's.
-fn without_emulator<'a, 'b>(arguments: &'a [&'b str]) -> &'a [&'b str] {
-    match arguments {
-        [first, rest @ ..] if is_emulator(first) => {
-            let program = rest.iter().position(|argument| argument.starts_with('/'));
-            program.map_or(arguments, |at| &rest[at..])
-        }
-        _ => arguments,
-    }
-}
-
-/// `qemu-arm-static`, which lies in images for other machines on purpose.
-fn is_emulator(path: &str) -> bool {
-    let name = path.rsplit('/').next().unwrap_or(path);
-    name.starts_with("qemu-") && name.ends_with("-static")
 }
 
 #[cfg(test)]

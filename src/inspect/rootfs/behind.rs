@@ -1,4 +1,5 @@
-//! What stands behind the program that an image starts: a shell or an init is there to start another.
+//! What stands behind the program that an image starts: a shell, an init or an emulator is there to
+//! start another.
 //!
 //! Only plain words are understood. Where a program comes to what it starts in any other way, it
 //! stands for itself.
@@ -103,9 +104,17 @@ pub(super) fn behind<'a>(words: &[&'a str]) -> Option<Vec<&'a str>> {
         "dumb-init" => past_options(rest, &DUMB_INIT)?.to_vec(),
         "catatonit" => past_options(rest, &CATATONIT)?.to_vec(),
         "env" => past_options(rest, &ENV)?.iter().copied().skip_while(|word| word.contains('=')).collect(),
+        _ if is_emulator(first) => rest.iter().copied().skip_while(|word| !word.starts_with('/')).collect(),
         _ => return None,
     };
     behind.first().is_some_and(|word| !word.is_empty()).then_some(behind)
+}
+
+/// `qemu-arm-static`. One that only lies in an image for another machine was used to build it; one
+/// that the image starts must itself run.
+pub(super) fn is_emulator(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    name.starts_with("qemu-") && name.ends_with("-static")
 }
 
 /// What is left of `words` behind the options; `None` where one of them is not known.

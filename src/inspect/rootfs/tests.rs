@@ -318,10 +318,17 @@ fn a_program_counts_under_each_of_its_names() {
 }
 
 #[test]
-fn an_emulator_before_the_program_is_passed_over() {
-    let layer = Built::new().program("usr/bin/qemu-arm-static", "amd64").program("bin/sh", "arm");
-    let emulated = start(&["/usr/bin/qemu-arm-static", "-execve", "/bin/sh", "-c", "true"]);
-    assert_eq!(found(&emulated, &[layer]), "/bin/sh arm");
+fn an_emulator_that_the_image_starts_is_needed_and_does_not_decide() {
+    let layer = || Built::new().program("bin/sh", "arm").program("app", "arm");
+    let emulated = |script: &str| start(&["/usr/bin/qemu-arm-static", "-execve", "/bin/sh", "-c", script]);
+    let with_it = || layer().program("usr/bin/qemu-arm-static", "amd64");
+    assert_eq!(found(&emulated("true"), &[with_it()]), "/bin/sh arm, /usr/bin/qemu-arm-static amd64");
+    assert_eq!(found(&emulated("/app"), &[with_it()]), "/app arm, /bin/sh arm, /usr/bin/qemu-arm-static amd64");
+    assert_eq!(
+        found(&emulated("true"), &[layer()]),
+        "/bin/sh arm, it is started by /usr/bin/qemu-arm-static, and the image does not have that"
+    );
+    assert_eq!(found(&start(&["/bin/sh"]), &[with_it()]), "/bin/sh arm", "one that only lies there says nothing");
 }
 
 #[test]
