@@ -66,11 +66,31 @@ struct Image<'a> {
 struct Started<'a> {
     path: String,
     program: &'a Program,
+    /// Whether it reads a script that was asked for.
+    is_reader: bool,
 }
 
 impl<'a> Image<'a> {
     fn linux(&mut self) -> Result<(), Stop> {
-        let mut words: Vec<&str> = self.start.arguments.iter().map(String::as_str).collect();
+        let (starters, words) = self.past_starters(&self.start.arguments)?;
+        let Some(word) = words.first() else { return self.without_entry_point() };
+        let decided = match self.entry_point(word) {
+            Err(needs @ Stop::Needs { .. }) => return Err(needs),
+            decided => decided,
+        };
+        // What cannot be read of the one takes nothing back of what the others say.
+        for starter in starters.into_iter().rev() {
+            self.starter(starter)?;
+        }
+        if decided? {
+            self.command_of_script(&words)?;
+        }
+        Ok(())
+    }
+
+    /// The programs that are only there to start the next one, and what the last of them starts.
+    fn past_starters(&self, words: &'a [String]) -> Result<(Vec<&'a str>, Vec<&'a str>), Stop> {
+        let mut words: Vec<&str> = words.iter().map(String::as_str).collect();
         let mut starters = Vec::new();
         while let Some(next) = behind(&words).filter(|_| starters.len() < MOST_STARTERS) {
             if !self.has_program(next[0])? {
@@ -79,16 +99,7 @@ impl<'a> Image<'a> {
             starters.push(words[0]);
             words = next;
         }
-        let Some(word) = words.first() else { return self.without_entry_point() };
-        let decided = self.entry_point(word);
-        if let Err(Stop::Needs { .. }) = decided {
-            return decided;
-        }
-        // What cannot be read of the one takes nothing back of what the others say.
-        for starter in starters.into_iter().rev() {
-            self.starter(starter)?;
-        }
-        decided
+        Ok((starters, words))
     }
 
     /// Whether there is something under `word` that runs by itself. What is not there may come from
@@ -107,9 +118,31 @@ impl<'a> Image<'a> {
         }
     }
 
-    fn entry_point(&mut self, word: &str) -> Result<(), Stop> {
+    /// Returns whether it is a script.
+    fn entry_point(&mut self, word: &str) -> Result<bool, Stop> {
         let started = self.started(word)?;
-        self.testify(Role::EntryPoint, &started)
+        self.testify(Role::EntryPoint, &started)?;
+        Ok(started.is_reader)
+    }
+
+    /// The program that the command gives to a script: many end in `exec "$@"`. It need not be one,
+    /// so that only another machine's says anything.
+    fn command_of_script(&mut self, words: &[&str]) -> Result<(), Stop> {
+        let command = self.start.arguments.get(self.start.entry_words..).unwrap_or_default();
+        let is_given = words.get(1..).is_some_and(|given| given == command);
+        if !is_given || command.first().is_none_or(|word| word.starts_with('-')) {
+            return Ok(());
+        }
+        let (starters, words) = self.past_starters(command)?;
+        let lacks = self.evidence.lacks.clone();
+        for word in words.first().into_iter().chain(starters.iter().rev()) {
+            match self.started(word).and_then(|started| self.testify(Role::Command, &started)) {
+                Ok(()) | Err(Stop::Gap(_)) => {}
+                Err(needs) => return Err(needs),
+            }
+        }
+        self.evidence.lacks = lacks;
+        Ok(())
     }
 
     /// The program that runs when `word` is started, through scripts to what reads them.
@@ -117,14 +150,14 @@ impl<'a> Image<'a> {
         let missing =
             |word: &str| Stop::Gap(format!("`{}`, which the image starts, is in none of its layers", clean(word, 200)));
         let mut place = self.command(word)?.ok_or_else(|| missing(word))?;
-        for _ in 0..=MOST_SCRIPTS {
+        for scripts in 0..=MOST_SCRIPTS {
             let nature = match place.node {
                 Node::File(_, nature) => nature,
                 _ => &Nature::Data,
             };
             let unfit = |what: &str| Stop::Gap(format!("`{}`, which the image starts, is {what}", shown(&place.path)));
             match nature {
-                Nature::Program(program) => return Ok(Started { path: place.path, program }),
+                Nature::Program(program) => return Ok(Started { path: place.path, program, is_reader: scripts > 0 }),
                 Nature::Script(line) => {
                     let (program, argument) = interpreter(line);
                     let is_env = program.rsplit('/').next() == Some("env");
@@ -222,7 +255,11 @@ impl<'a> Image<'a> {
         let (emulators, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|(path, _)| is_emulator(path));
         let mut by_machine: BTreeMap<Option<&str>, Vec<Started<'_>>> = BTreeMap::new();
         for (path, program) in if others.is_empty() { emulators } else { others } {
-            by_machine.entry(program.machine.architecture.as_deref()).or_default().push(Started { path, program });
+            by_machine.entry(program.machine.architecture.as_deref()).or_default().push(Started {
+                path,
+                program,
+                is_reader: false,
+            });
         }
         let mut machines = by_machine.into_values().filter_map(|programs| programs.into_iter().next());
         match (machines.next(), machines.next()) {

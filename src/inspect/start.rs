@@ -18,6 +18,8 @@ pub struct Start {
     pub folder: String,
     /// Whether it is an image for Windows.
     pub is_windows: bool,
+    /// How many of the arguments are the entry point's; the others are the command's.
+    pub entry_words: usize,
 }
 
 #[derive(Default, Deserialize)]
@@ -49,9 +51,12 @@ pub fn read_start(config: &[u8]) -> Option<Start> {
     });
     let (separator, usual) = if is_windows { (';', "") } else { (':', USUAL_PATH) };
     let path = path.as_deref().unwrap_or(usual).split(separator).map(str::to_owned).collect();
+    let command = cmd.len();
+    // An empty word takes an entry point away that a base image has.
+    let arguments: Vec<String> = entrypoint.into_iter().chain(cmd).skip_while(String::is_empty).collect();
     Some(Start {
-        // An empty word takes an entry point away that a base image has.
-        arguments: entrypoint.into_iter().chain(cmd).skip_while(String::is_empty).collect(),
+        entry_words: arguments.len().saturating_sub(command),
+        arguments,
         path,
         folder: working_dir.filter(|folder| !folder.is_empty()).unwrap_or_else(|| "/".to_owned()),
         is_windows,
@@ -103,6 +108,10 @@ mod tests {
         assert_eq!(told(r#"{"config":{"Entrypoint":[""],"Cmd":["bash"]}}"#), "bash");
         assert_eq!(told(r#"{"config":null}"#), "");
         assert_eq!(told("{}"), "");
+        let entry_words = |config: &str| start(config).entry_words;
+        assert_eq!(entry_words(r#"{"config":{"Entrypoint":["/init","-v"],"Cmd":["-x"]}}"#), 2);
+        assert_eq!(entry_words(r#"{"config":{"Entrypoint":[""],"Cmd":["bash"]}}"#), 0);
+        assert_eq!(entry_words(r#"{"config":{"Cmd":["","bash"]}}"#), 0);
         assert_eq!(read_start(br#"{"config":{"Entrypoint":[1]}}"#), None);
         assert_eq!(read_start(b"text"), None);
     }

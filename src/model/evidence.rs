@@ -40,6 +40,8 @@ pub enum Role {
     Loader,
     /// The shell, or an init: it starts the one above, or the image starts nothing else.
     Shell,
+    /// The command gives it to the one above, a script, to start.
+    Command,
     /// One of the programs of an image that starts none and has no shell.
     Program,
 }
@@ -114,6 +116,7 @@ impl Misfit {
         let which = match (&self.fitting, role) {
             (None, _) => path.clone(),
             (Some(fitting), Role::Loader) => format!("{fitting} fits, but {path}, which loads it,"),
+            (Some(fitting), Role::Command) => format!("{fitting} fits, but {path}, which the command names,"),
             (Some(fitting), _) => format!("{fitting} fits, but {path}, which starts it,"),
         };
         let promised = match &self.wrong {
@@ -309,6 +312,8 @@ mod tests {
             "mixed: /bin/busybox fits, but /lib/ld.so, which loads it, is ELF 64-bit x86-64; the tag promises linux/arm64"
         );
         assert!(told(&mixed, "linux/amd64").starts_with("mismatch"), "what is started decides");
+        let command = evidence(&[(Role::EntryPoint, &arm64), (Role::Command, &amd64)]);
+        assert!(told(&command, "linux/arm64").contains(", which the command names, is ELF 64-bit x86-64;"));
         let lacking = Evidence { lacks: Some("it lacks".to_owned()), ..evidence(&[(Role::EntryPoint, &arm64)]) };
         assert_eq!(told(&lacking, "linux/arm64"), "lacking: it lacks");
     }

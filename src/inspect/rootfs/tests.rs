@@ -73,6 +73,7 @@ fn start(arguments: &[&str]) -> Start {
         path: ["/usr/local/bin", "/usr/bin", "/bin"].map(str::to_owned).to_vec(),
         folder: "/".to_owned(),
         is_windows: false,
+        entry_words: 0,
     }
 }
 
@@ -280,6 +281,32 @@ fn an_init_and_the_program_behind_it_must_both_fit() {
 }
 
 #[test]
+fn a_program_that_the_command_gives_to_a_script_is_looked_at_too() {
+    let layer = || {
+        let layer = Built::new().script("entry.sh", "/bin/sh").program("bin/sh", "arm64").program("app", "amd64");
+        layer.dynamic("usr/bin/tool", "arm64", "/lib/ld.so").program("tini", "arm64").script("usr/bin/npm", "/app -x")
+    };
+    let told = |entry_point: &[&str], command: &[&str]| {
+        let words = [entry_point, command].concat();
+        found(&Start { entry_words: entry_point.len(), ..start(&words) }, &[layer()])
+    };
+    assert_eq!(told(&["/entry.sh"], &["/app", "--serve"]), "/bin/sh arm64, /app amd64");
+    assert_eq!(told(&["/tini", "--", "/entry.sh"], &["npm", "start"]), "/bin/sh arm64, /tini arm64, /app amd64");
+    assert_eq!(
+        told(&["/entry.sh"], &["tool"]),
+        "/bin/sh arm64, /usr/bin/tool arm64",
+        "it may be for the script to say"
+    );
+    assert_eq!(told(&["/entry.sh"], &["/bin/sh", "-c", "/app --serve"]), "/bin/sh arm64, /app amd64");
+    for command in [&["--serve"][..], &["serve"], &["/mnt/app"], &[]] {
+        assert_eq!(told(&["/entry.sh"], command), "/bin/sh arm64", "{command:?}");
+    }
+    assert_eq!(told(&["/entry.sh", "run"], &["/app"]), "/bin/sh arm64", "it is the script's second word");
+    assert_eq!(told(&[], &["/entry.sh", "/app"]), "/bin/sh arm64", "it may be a file to work on");
+    assert_eq!(told(&["/bin/sh"], &["/app"]), "/bin/sh arm64", "what a program makes of its words is its own affair");
+}
+
+#[test]
 fn the_loader_is_a_witness_and_its_absence_is_noticed() {
     let loader = "/lib/ld-linux-aarch64.so.1";
     let app = || Built::new().dynamic("app", "arm64", loader);
@@ -406,8 +433,8 @@ proptest::proptest! {
                 _ => built.opaque(&name),
             };
         }
-        for words in [&[word.as_str()][..], &["/bin/sh", "-c", "exec a"], &["tini", "--", "a"], &[]] {
-            found(&Start { is_windows, ..start(words) }, &layers);
+        for words in [&[word.as_str()][..], &["/bin/sh", "-c", "exec a"], &["tini", "--", "a", &word], &[]] {
+            found(&Start { is_windows, entry_words: 1, ..start(words) }, &layers);
         }
     }
 }
