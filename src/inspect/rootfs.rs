@@ -68,6 +68,8 @@ struct Started<'a> {
     program: &'a Program,
     /// Whether it reads a script that was asked for.
     is_reader: bool,
+    /// The `env` that a script asks for it.
+    env: Option<&'a str>,
 }
 
 impl<'a> Image<'a> {
@@ -122,6 +124,9 @@ impl<'a> Image<'a> {
     fn entry_point(&mut self, word: &str) -> Result<bool, Stop> {
         let started = self.started(word)?;
         self.testify(Role::EntryPoint, &started)?;
+        if let Some(env) = started.env {
+            self.starter(env)?;
+        }
         Ok(started.is_reader)
     }
 
@@ -147,32 +152,40 @@ impl<'a> Image<'a> {
 
     /// The program that runs when `word` is started, through scripts to what reads them.
     fn started(&self, word: &str) -> Result<Started<'a>, Stop> {
-        let missing =
-            |word: &str| Stop::Gap(format!("`{}`, which the image starts, is in none of its layers", clean(word, 200)));
-        let mut place = self.command(word)?.ok_or_else(|| missing(word))?;
+        let gap =
+            |word: &str, why: &str, what: &str| Stop::Gap(format!("`{}`, which {why}, is {what}", clean(word, 200)));
+        let mut why = "the image starts".to_owned();
+        let mut env = None;
+        let missing = |word: &str, why: &str| gap(word, why, "in none of its layers");
+        let mut place = self.command(word)?.ok_or_else(|| missing(word, &why))?;
         for scripts in 0..=MOST_SCRIPTS {
             let nature = match place.node {
                 Node::File(_, nature) => nature,
                 _ => &Nature::Data,
             };
-            let unfit = |what: &str| Stop::Gap(format!("`{}`, which the image starts, is {what}", shown(&place.path)));
+            let path = shown(&place.path);
             match nature {
-                Nature::Program(program) => return Ok(Started { path: place.path, program, is_reader: scripts > 0 }),
-                Nature::Script(line) => {
-                    let (program, argument) = interpreter(line);
-                    let is_env = program.rsplit('/').next() == Some("env");
-                    let next = argument.filter(|_| is_env).and_then(env_word).unwrap_or(program);
-                    if next.is_empty() {
-                        return Err(unfit("a script that does not say by what"));
-                    }
-                    place = self.command(next)?.ok_or_else(|| missing(next))?;
+                Nature::Program(program) => {
+                    return Ok(Started { path: place.path, program, is_reader: scripts > 0, env });
                 }
-                Nature::Odd(what) => return Err(unfit(what)),
-                Nature::Data => return Err(unfit("neither a program nor a script")),
+                Nature::Script(line) => {
+                    let (reader, argument) = interpreter(line);
+                    let is_env = reader.rsplit('/').next() == Some("env");
+                    let asked = argument.filter(|_| is_env).and_then(env_word);
+                    env = env.or(asked.and(Some(reader)));
+                    let next = asked.unwrap_or(reader);
+                    if next.is_empty() {
+                        return Err(gap(&path, &why, "a script that does not say by what"));
+                    }
+                    why = format!("reads the script `{path}`");
+                    place = self.command(next)?.ok_or_else(|| missing(next, &why))?;
+                }
+                Nature::Odd(what) => return Err(gap(&path, &why, what)),
+                Nature::Data => return Err(gap(&path, &why, "neither a program nor a script")),
                 Nature::Unread => return Err(Stop::Needs { layer: place.layer, names: vec![place.name] }),
             }
         }
-        Err(Stop::Gap(format!("`{}`, which the image starts, is a script of scripts without end", clean(word, 200))))
+        Err(gap(word, "the image starts", "a script of scripts without end"))
     }
 
     /// Finds a command as `execve` and a search in PATH do.
@@ -259,6 +272,7 @@ impl<'a> Image<'a> {
                 path,
                 program,
                 is_reader: false,
+                env: None,
             });
         }
         let mut machines = by_machine.into_values().filter_map(|programs| programs.into_iter().next());

@@ -197,14 +197,36 @@ fn a_script_is_as_good_as_what_reads_it() {
             .program("bin/sh", "arm64")
             .program("usr/bin/python3", "s390x")
     };
-    assert_eq!(found(&start(&["/python"]), &[layer()]), "/usr/bin/python3 s390x");
+    assert_eq!(
+        found(&start(&["/python"]), &[layer().program("usr/bin/env", "s390x")]),
+        "/usr/bin/python3 s390x, /usr/bin/env s390x"
+    );
     assert_eq!(
         found(&start(&["/twice"]), &[Built::new().script("twice", "/bin/sh").program("bin/sh", "arm64")]),
         "/bin/sh arm64"
     );
     assert!(found(&start(&["/endless"]), &[layer()]).contains("without end"));
     assert!(found(&start(&["/empty"]), &[layer()]).contains("does not say by what"));
-    assert!(found(&start(&["/lost"]), &[layer()]).contains("`/bin/nowhere`, which the image starts"));
+    assert_eq!(
+        found(&start(&["/lost"]), &[layer()]),
+        "`/bin/nowhere`, which reads the script `/lost`, is in none of its layers"
+    );
+}
+
+#[test]
+fn a_script_that_asks_env_for_its_interpreter_needs_both() {
+    let layer = || Built::new().script("run", "/usr/bin/env python3").program("usr/bin/python3", "arm64");
+    assert_eq!(
+        found(&start(&["/run"]), &[layer().link("usr/bin/env", "busybox").program("usr/bin/busybox", "amd64")]),
+        "/usr/bin/python3 arm64, /usr/bin/busybox amd64"
+    );
+    assert_eq!(
+        found(&start(&["/run"]), &[layer()]),
+        "/usr/bin/python3 arm64, it is started by /usr/bin/env, and the image does not have that"
+    );
+    let one = Built::new().script("run", "/bin/env sh").program("bin/busybox", "arm64");
+    let one = one.link("bin/env", "busybox").link("bin/sh", "busybox");
+    assert_eq!(found(&start(&["/run"]), &[one]), "/bin/busybox arm64", "one program is one witness");
 }
 
 #[test]

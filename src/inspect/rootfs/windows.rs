@@ -64,7 +64,7 @@ impl<'a> Image<'a> {
 fn started<'a>(place: &Place<'a>) -> Result<Started<'a>, Stop> {
     let path = place.path.trim_start_matches("Files/").to_owned();
     match place.node {
-        Node::File(_, Nature::Program(program)) => Ok(Started { path, program, is_reader: false }),
+        Node::File(_, Nature::Program(program)) => Ok(Started { path, program, is_reader: false, env: None }),
         Node::File(_, Nature::Odd(what)) => {
             Err(Stop::Gap(format!("`{}`, which the image starts, is {what}", shown(&path))))
         }
