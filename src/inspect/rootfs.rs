@@ -24,6 +24,8 @@ use crate::model::{Evidence, Witness};
 const MOST_SCRIPTS: usize = 4;
 /// How many programs may be there only to start the next one.
 const MOST_STARTERS: usize = 4;
+/// What is neither read nor passed over: it may be a program.
+const PARTS: &str = "a device, or a file of which only parts are stored";
 /// Where a shell is, if an image has one.
 const SHELLS: &[&str] =
     &["/bin/sh", "/bin/busybox", "/busybox/sh", "/bin/bash", "/usr/bin/sh", "/usr/bin/busybox", "/usr/bin/bash"];
@@ -159,11 +161,12 @@ impl<'a> Image<'a> {
         let missing = |word: &str, why: &str| gap(word, why, "in none of its layers");
         let mut place = self.command(word)?.ok_or_else(|| missing(word, &why))?;
         for scripts in 0..=MOST_SCRIPTS {
+            let path = shown(&place.path);
             let nature = match place.node {
                 Node::File(_, nature) => nature,
+                Node::Special => return Err(gap(&path, &why, PARTS)),
                 _ => &Nature::Data,
             };
-            let path = shown(&place.path);
             match nature {
                 Nature::Program(program) => {
                     return Ok(Started { path: place.path, program, is_reader: scripts > 0, env });
@@ -197,7 +200,7 @@ impl<'a> Image<'a> {
         for folder in &self.start.path {
             let folder = if folder.is_empty() { "." } else { folder };
             let found = self.files.find(&format!("{}/{word}", self.absolute(folder)))?;
-            if let Some(place) = found.filter(|place| matches!(place.node, Node::File(true, _))) {
+            if let Some(place) = found.filter(|place| matches!(place.node, Node::File(true, _) | Node::Special)) {
                 return Ok(Some(place));
             }
         }

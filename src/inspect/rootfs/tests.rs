@@ -185,6 +185,18 @@ fn a_command_is_looked_for_in_path_and_in_its_own_folder() {
 }
 
 #[test]
+fn what_is_stored_in_parts_is_not_passed_over() {
+    let layer =
+        || Built::new().node("usr/bin/tool", Node::Special).program("bin/tool", "arm64").program("bin/sh", "arm64");
+    for words in [&["tool"][..], &["/usr/bin/tool"], &["sh", "-c", "tool"]] {
+        assert_eq!(
+            found(&start(words), &[layer()]),
+            "`/usr/bin/tool`, which the image starts, is a device, or a file of which only parts are stored"
+        );
+    }
+}
+
+#[test]
 fn a_script_is_as_good_as_what_reads_it() {
     let layer = || {
         Built::new()
