@@ -81,6 +81,12 @@ struct Piece {
     bytes: Vec<u8>,
 }
 
+impl Piece {
+    fn end(&self) -> u64 {
+        self.start + self.len as u64
+    }
+}
+
 impl Seen {
     /// `len` bytes from `start` on.
     pub(super) fn fetch(&mut self, start: u64, len: usize) -> Fetch<'_> {
@@ -91,9 +97,10 @@ impl Seen {
             let from = usize::try_from(start).expect("it is within the head");
             return Fetch::Here(&self.head[from..from + len]);
         }
-        if let Some(index) = self.pieces.iter().position(|piece| piece.start == start && piece.len >= len) {
+        if let Some(index) = self.pieces.iter().position(|piece| piece.start <= start && end <= piece.end()) {
             let piece = &self.pieces[index];
-            return if piece.bytes.len() >= len { Fetch::Here(&piece.bytes[..len]) } else { Fetch::Later };
+            let from = usize::try_from(start - piece.start).expect("it is within the piece");
+            return piece.bytes.get(from..from + len).map_or(Fetch::Later, Fetch::Here);
         }
         if let Some(tail) = &self.tail {
             let tail_start = self.size.saturating_sub(TAIL_BYTES as u64);
@@ -120,6 +127,14 @@ impl Seen {
         };
         self.pieces.push(Piece { start, len, bytes });
         Fetch::Later
+    }
+
+    /// Keeps what stands from `start` on, as far as a piece goes, for whoever asks for a part of it later.
+    pub(super) fn keep(&mut self, start: u64) {
+        let len = self.size.saturating_sub(start).min(LONGEST_PIECE);
+        if len > 0 {
+            self.fetch(start, usize::try_from(len).expect("a piece is short"));
+        }
     }
 
     /// Keeps the end of the file, which is where some programs say what they need.
@@ -195,14 +210,14 @@ impl Probe {
     /// How many of `len` bytes to take before looking again: up to where a piece is complete.
     fn step(&self, len: usize) -> usize {
         let ends = self.seen.pieces.iter().filter(|piece| piece.bytes.len() < piece.len);
-        let next = ends.map(|piece| piece.start + piece.len as u64).min().unwrap_or(self.seen.size);
+        let next = ends.map(|piece| piece.end()).min().unwrap_or(self.seen.size);
         usize::try_from(next.saturating_sub(self.seen.at)).map_or(len, |next| next.clamp(1, len))
     }
 
     /// Whether everything that was asked for is there, so that looking again is worth it.
     fn is_complete(&self) -> bool {
         let seen = &self.seen;
-        seen.at == seen.size || seen.pieces.iter().any(|piece| piece.start + piece.len as u64 == seen.at)
+        seen.at == seen.size || seen.pieces.iter().any(|piece| piece.end() == seen.at)
     }
 
     fn look(&mut self) -> Option<Nature> {

@@ -35,7 +35,7 @@ const MOST_AT_ONCE: usize = 4;
 /// How many images are examined at one time in this process, which bounds memory and threads.
 static EXAMINERS: Semaphore = Semaphore::const_new(4);
 
-const LAYER: &str = "layer-1";
+const LAYER: &str = "layer-2";
 const EVIDENCE: &str = "evidence-2";
 
 /// What an image's files prove, and what it took to find out.

@@ -16,6 +16,8 @@ struct Elf {
     loader_at: Option<usize>,
     note: Option<Vec<u8>>,
     attributes: Option<Vec<u8>>,
+    /// How many bytes of symbols stand behind the attributes.
+    symbols: usize,
     data: Option<Vec<u8>>,
     size: usize,
 }
@@ -32,6 +34,7 @@ fn elf(is_64: bool, is_big: bool, machine: u16, flags: u32) -> Elf {
         loader_at: None,
         note: None,
         attributes: None,
+        symbols: 0,
         data: None,
         size: 0,
     }
@@ -69,7 +72,7 @@ impl Elf {
         }
         let end = self.size.max(at);
         let attributes = self.attributes.clone().unwrap_or_default();
-        let sections_at = end + attributes.len();
+        let sections_at = end + attributes.len() + self.symbols;
 
         let mut file =
             vec![0x7f, b'E', b'L', b'F', if self.is_64 { 2 } else { 1 }, if self.is_big { 2 } else { 1 }, 1, self.abi];
@@ -102,7 +105,7 @@ impl Elf {
         for (_, _, start, bytes) in pieces.iter().skip(1) {
             file[*start..start + bytes.len()].copy_from_slice(bytes);
         }
-        file[end..sections_at].copy_from_slice(&attributes);
+        file[end..end + attributes.len()].copy_from_slice(&attributes);
         if self.attributes.is_some() {
             for number in [0, 0x7000_0003, 0, 0, end, attributes.len(), 0, 0, 0, 0] {
                 file.extend(self.number(4, number as u64));
@@ -237,6 +240,18 @@ fn levels_are_read_where_they_are_stated() {
 }
 
 #[test]
+fn a_level_is_read_whatever_symbols_stand_behind_it() {
+    for size in [0, 4000, 50_000, 300_000] {
+        for symbols in [100, 16 * 1024, 70_000, 2_000_000] {
+            let attributes = Some(arm_attributes(&[6, 10, 28, 1]));
+            let data = Some(vec![1; size]);
+            let elf = Elf { attributes, symbols, data, ..elf(false, false, 40, 0x0500_0400) };
+            assert!(told(&elf).starts_with("arm v7 hard: "), "{size} {symbols}: {}", told(&elf));
+        }
+    }
+}
+
+#[test]
 fn what_cannot_be_started_is_no_evidence() {
     let odd = |elf: &Elf| told(elf);
     assert_eq!(odd(&Elf { kind: 1, ..elf(true, false, 62, 0) }), r#"Odd("an ELF object that is not linked yet")"#);
@@ -302,7 +317,8 @@ proptest! {
     #[test]
     fn no_bytes_make_it_panic_and_pieces_make_no_difference(
         changes in proptest::collection::vec((0usize..700, any::<u8>()), 0..6),
-        cut in 0usize..9000,
+        cut in 0usize..100_000,
+        symbols in 0usize..80_000,
         piece in 1usize..6000,
         is_arm in any::<bool>(),
         is_64 in any::<bool>(),
@@ -312,6 +328,7 @@ proptest! {
             loader: Some("/lib/ld.so"),
             loader_at: Some(5000),
             attributes: Some(arm_attributes(&[6, 10, 28, 1])),
+            symbols,
             ..elf(is_64 && !is_arm, false, machine, 0x0500_0000)
         };
         let mut file = elf.build();
