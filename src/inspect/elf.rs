@@ -65,6 +65,8 @@ struct Segment {
 #[derive(Debug, Default)]
 struct Stated {
     loader: Option<String>,
+    /// What is wrong with it, where it names a loader and nobody can say which.
+    flaw: Option<String>,
     attributes: Attributes,
     /// The x86-64 level that is needed.
     level: Option<u32>,
@@ -92,7 +94,7 @@ pub(super) fn read(seen: &mut Seen) -> Option<Nature> {
     };
     let stated = stated(seen, &header, &segments)?;
     let machine = machine(&header, &stated);
-    Some(Nature::Program(Box::new(Program { machine, loader: stated.loader })))
+    Some(Nature::Program(Box::new(Program { machine, loader: stated.loader, flaw: stated.flaw })))
 }
 
 /// What [`Fetch`] is for bytes, for what is read from them.
@@ -178,14 +180,11 @@ fn stated(seen: &mut Seen, header: &Header, segments: &[Segment]) -> Option<Stat
     let mut is_waiting = false;
     let find = |kind| segments.iter().find(|segment| segment.kind == kind);
 
-    if let Some(segment) = find(PT_INTERP).filter(|segment| segment.len <= LONGEST_LOADER) {
-        match seen.fetch(segment.start, usize::try_from(segment.len).unwrap_or_default()) {
-            Fetch::Here(bytes) => {
-                let name = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
-                stated.loader = Some(String::from_utf8_lossy(name).into_owned());
-            }
-            Fetch::Later => is_waiting = true,
-            Fetch::Gone => {}
+    if let Some(segment) = find(PT_INTERP) {
+        match loader(seen, segment) {
+            Fetched::Here(name) => stated.loader = Some(name),
+            Fetched::Later => is_waiting = true,
+            Fetched::Gone => stated.flaw = Some("an ELF file whose loader's name cannot be read".to_owned()),
         }
     }
     let notes = find(PT_GNU_PROPERTY).filter(|segment| header.machine == EM_X86_64 && segment.len <= LONGEST_NOTE);
@@ -218,6 +217,21 @@ fn stated(seen: &mut Seen, header: &Header, segments: &[Segment]) -> Option<Stat
         }
     }
     (!is_waiting).then_some(stated)
+}
+
+/// The name of the loader. Without it a program cannot be told from one that needs none.
+fn loader(seen: &mut Seen, segment: &Segment) -> Fetched<String> {
+    if segment.len > LONGEST_LOADER {
+        return Fetched::Gone;
+    }
+    match seen.fetch(segment.start, usize::try_from(segment.len).expect("it is short")) {
+        Fetch::Here(bytes) => match bytes.split(|byte| *byte == 0).next() {
+            None | Some([]) => Fetched::Gone,
+            Some(name) => Fetched::Here(String::from_utf8_lossy(name).into_owned()),
+        },
+        Fetch::Later => Fetched::Later,
+        Fetch::Gone => Fetched::Gone,
+    }
 }
 
 /// The build attributes of ARM, if their section is where it can be read: mostly at the end.

@@ -44,6 +44,9 @@ pub struct Program {
     pub machine: Machine,
     /// The loader that it names, if any.
     pub loader: Option<String>,
+    /// Why the kernel may not start it for all that, if so; what it is instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flaw: Option<String>,
 }
 
 /// What a file is that is there as a whole.

@@ -214,6 +214,9 @@ impl<'a> Image<'a> {
     /// Takes a program as a witness, and the loader that it needs.
     fn testify(&mut self, role: Role, started: &Started<'_>) -> Result<(), Stop> {
         self.witness(&started.path, role, started.program);
+        if let Some(flaw) = &started.program.flaw {
+            return Err(Stop::Gap(format!("`{}`, which the image starts, is {flaw}", shown(&started.path))));
+        }
         let Some(loader) = &started.program.loader else {
             return Ok(());
         };

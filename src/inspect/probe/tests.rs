@@ -136,7 +136,7 @@ fn nature(file: &[u8]) -> Nature {
 fn told(elf: &Elf) -> String {
     match nature(&elf.build()) {
         Nature::Program(program) => {
-            let Program { machine, loader } = *program;
+            let Program { machine, loader, .. } = *program;
             let level = machine.level.map(|level| format!(" v{level}")).unwrap_or_default();
             let float = machine.hard_float.map_or("", |is_hard| if is_hard { " hard" } else { " soft" });
             let loader = loader.map(|loader| format!(" {loader}")).unwrap_or_default();
@@ -199,6 +199,26 @@ fn the_loader_is_read_wherever_its_name_stands() {
         let told = told(&Elf { loader: Some(loader), ..elf(false, false, 40, 0x0500_0002) });
         assert!(told.starts_with(&format!("arm{float}")), "{told}");
     }
+}
+
+#[test]
+fn a_program_whose_loader_cannot_be_read_is_not_taken_for_one_without() {
+    let flawed = "amd64: ELF 64-bit x86-64, but an ELF file whose loader's name cannot be read";
+    let loader = Some("/lib/ld.so.1");
+    let whole = Elf { loader, loader_at: Some(9000), ..elf(true, false, 62, 0) }.build();
+    let shown = |file: &[u8]| match nature(file) {
+        Nature::Program(program) => {
+            format!("amd64: {}, but {}", program.machine.shown, program.flaw.unwrap_or_default())
+        }
+        other => format!("{other:?}"),
+    };
+    assert_eq!(shown(&whole[..8000]), flawed, "it is beyond the end");
+    let mut long = whole.clone();
+    long[64 + 56 + 32..64 + 56 + 40].copy_from_slice(&5000u64.to_le_bytes());
+    long.resize(20_000, 0);
+    assert_eq!(shown(&long), flawed, "Linux takes no name that is longer than a path");
+    long[64 + 56 + 32..64 + 56 + 40].copy_from_slice(&0u64.to_le_bytes());
+    assert_eq!(shown(&long), flawed, "and no empty one");
 }
 
 /// A section `.ARM.attributes` with a name of the processor and these pairs.

@@ -64,7 +64,7 @@ fn program(architecture: &str, loader: Option<&str>) -> Nature {
         hard_float: None,
         shown: format!("ELF {architecture}"),
     };
-    Nature::Program(Box::new(Program { machine, loader: loader.map(str::to_owned) }))
+    Nature::Program(Box::new(Program { machine, loader: loader.map(str::to_owned), flaw: None }))
 }
 
 fn start(arguments: &[&str]) -> Start {
@@ -414,6 +414,18 @@ fn what_was_seen_is_told_along_with_what_is_needed() {
     let top = Built::new().dynamic("app", "amd64", "/lib/ld.so");
     let Answer::Needs { layer, seen, .. } = examine(&start(&["/app"]), &[Some(&top.0), None]) else { panic!("needed") };
     assert_eq!((layer, seen.witnesses[0].path.as_str()), (1, "/app"));
+}
+
+#[test]
+fn a_program_that_cannot_be_loaded_as_it_says_is_a_witness_and_no_proof() {
+    let Nature::Program(mut program) = program("amd64", None) else { panic!("a program") };
+    program.flaw = Some("an ELF file whose loader's name cannot be read".to_owned());
+    let layer = Built::new().node("app", Node::File(true, Nature::Program(program)));
+    let Answer::Known(evidence) = examine(&start(&["/app"]), &[Some(&layer.0)]) else { panic!("known") };
+    let judge = |platform: &str| evidence.judge(&platform.parse::<Platform>().expect("a platform"));
+    assert!(matches!(judge("linux/arm64"), Proof::Mismatch(_)));
+    let why = "`/app`, which the image starts, is an ELF file whose loader's name cannot be read";
+    assert_eq!(judge("linux/amd64"), Proof::Unverifiable(why.to_owned()));
 }
 
 #[test]
