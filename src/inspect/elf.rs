@@ -210,7 +210,14 @@ fn stated(seen: &mut Seen, header: &Header, segments: &[Segment]) -> Option<Stat
         if let Some(segment) = data {
             let len = usize::try_from(segment.len.min(attributes::GO_BYTES)).unwrap_or_default();
             match seen.fetch(segment.start, len) {
-                Fetch::Here(bytes) => stated.attributes = stated.attributes.or(attributes::of_go(bytes)),
+                Fetch::Here(bytes) => {
+                    let mut by_go = attributes::of_go(bytes);
+                    // A static program passes floats to nobody, and one without registers for them runs
+                    // where there are some.
+                    let is_static = find(PT_INTERP).is_none();
+                    by_go.hard_float = by_go.hard_float.filter(|is_hard| *is_hard || !is_static);
+                    stated.attributes = stated.attributes.or(by_go);
+                }
                 Fetch::Later => is_waiting = true,
                 Fetch::Gone => {}
             }

@@ -237,17 +237,25 @@ fn levels_are_read_where_they_are_stated() {
     for size in [0, 4000, 100_000] {
         assert!(arm(&[6, 10, 28, 1], 0x0500_0000, size).starts_with("arm v7 hard: "), "{size}");
     }
+    for (value, level) in [(2, 4), (5, 5), (9, 6), (10, 7), (14, 8), (18, 8), (19, 8), (20, 8), (21, 8), (22, 9)] {
+        let told = arm(&[6, value, 28, 1], 0x0500_0000, 0);
+        assert!(told.starts_with(&format!("arm v{level} hard: ")), "{value}: {told}");
+    }
     assert!(arm(&[6, 4, 8, 1], 0x0500_0000, 0).starts_with("arm v5 soft: "), "what is not said is the base standard");
     assert!(arm(&[6, 7, 28, 3], 0x0500_0400, 0).starts_with("arm v6 hard: "), "the flags are the linker's own word");
     assert!(arm(&[6], 0x0500_0400, 0).starts_with("arm hard: "), "a cut section states nothing");
 
-    let go = |goarm: &str| {
+    let go_with = |loader, goarm: &str| {
         let info = format!("{}\u{0}\u{0}path\tx\nbuild\tGOARM={goarm}\nbuild\tGOOS=linux\n", "x".repeat(300));
         let data = [b"\xff Go buildinf:".as_slice(), info.as_bytes()].concat();
-        told(&Elf { data: Some(data), size: 90_000, ..elf(false, false, 40, 0x0500_0002) })
+        told(&Elf { loader, data: Some(data), size: 90_000, ..elf(false, false, 40, 0x0500_0002) })
     };
+    let go = |goarm: &str| go_with(None, goarm);
     assert!(go("6").starts_with("arm v6: "), "{}", go("6"));
-    assert!(go("7,softfloat").starts_with("arm v7 soft: "), "{}", go("7,softfloat"));
+    assert!(go("7,hardfloat").starts_with("arm v7 hard: "), "{}", go("7,hardfloat"));
+    assert!(go("7,softfloat").starts_with("arm v7: "), "a static one runs where there are registers for floats, too");
+    let dynamic = go_with(Some("/lib/ld.so"), "7,softfloat");
+    assert!(dynamic.starts_with("arm v7 soft /lib/ld.so: "), "{dynamic}");
 
     let property = |bits: u32| {
         let head = [4u32, 16, 5].map(u32::to_le_bytes).concat();
