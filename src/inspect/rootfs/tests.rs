@@ -440,6 +440,7 @@ fn windows_programs_are_found_by_any_spelling() {
         Built::new()
             .folder("Files")
             .program("Files/App/Server.exe", "amd64")
+            .program("Files/App/My Server.exe", "amd64")
             .program("Files/Windows/System32/cmd.exe", "amd64")
             .program("Files/tools/x.exe", "arm64")
     };
@@ -449,6 +450,10 @@ fn windows_programs_are_found_by_any_spelling() {
         &["SERVER.EXE"],
         &["c:/app/server.exe", "-x"],
         &["cmd", "/S", "/C", "dir"],
+        &["cmd /S /C dir"],
+        &["c:\\app\\server.exe -x"],
+        &["\"C:\\App\\My Server.exe\" -x \"a b\""],
+        &["C:\\App\\My Server.exe"],
         &[],
     ] {
         let told = found(&windows(words), &[layer()]);

@@ -26,9 +26,12 @@ impl<'a> Image<'a> {
             }
             return Ok(());
         };
-        let place = self.windows_command(word)?.ok_or_else(|| {
-            Stop::Gap(format!("`{}`, which the image starts, is in none of its layers", clean(word, 200)))
-        })?;
+        let missing = || Stop::Gap(format!("`{}`, which the image starts, is in none of its layers", clean(word, 200)));
+        let place = match self.windows_command(word)? {
+            Some(place) => place,
+            // Docker's shell form is a whole command line in one word (`ArgsEscaped`).
+            None => self.windows_command(first_of_line(word))?.ok_or_else(missing)?,
+        };
         let started = started(&place)?;
         self.windows_witness(Role::EntryPoint, &started);
         Ok(())
@@ -71,6 +74,17 @@ fn started<'a>(place: &Place<'a>) -> Result<Started<'a>, Stop> {
         Node::File(_, Nature::Unread) => Err(Stop::Needs { layer: place.layer, names: vec![place.name.clone()] }),
         _ => Err(Stop::Gap(format!("`{}`, which the image starts, is no program", shown(&path)))),
     }
+}
+
+/// What stands before the first blank outside quotes.
+fn first_of_line(line: &str) -> &str {
+    let line = line.trim_start();
+    let mut is_quoted = false;
+    let end = line.find(|c: char| {
+        is_quoted ^= c == '"';
+        c.is_ascii_whitespace() && !is_quoted
+    });
+    &line[..end.unwrap_or(line.len())]
 }
 
 fn is_absolute(path: &str) -> bool {
