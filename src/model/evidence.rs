@@ -98,6 +98,8 @@ pub enum Wrong {
     Float {
         /// The level, as the number of OCI's variant.
         level: u32,
+        /// Whether it was named; arm without a variant is understood.
+        is_named: bool,
     },
     /// It needs a higher level than is promised to be enough.
     Level {
@@ -105,6 +107,8 @@ pub enum Wrong {
         needed: u32,
         /// What is promised.
         enough: u32,
+        /// Whether that was named; arm without a variant is understood.
+        is_named: bool,
     },
 }
 
@@ -121,12 +125,18 @@ impl Misfit {
         };
         let promised = match &self.wrong {
             Wrong::Machine(promised) => format!("{promiser} promises {}", in_words(promised)),
-            Wrong::Float { level } => {
+            Wrong::Float { level, is_named } => {
                 let float = if is_hard_float(*level) { "hard-float" } else { "soft-float" };
-                format!("{promiser} promises {float} (arm/v{level})")
+                let taken = if *is_named { "" } else { "linux/arm, which is taken for " };
+                format!("{promiser} promises {taken}{float} (arm/v{level})")
             }
-            Wrong::Level { needed, enough } => {
+            Wrong::Level { needed, enough, is_named: true } => {
                 format!("it needs v{needed}, and {promiser} promises that v{enough} is enough")
+            }
+            Wrong::Level { needed, enough, is_named: false } => {
+                format!(
+                    "it needs v{needed}, and {promiser} promises linux/arm, for which v{enough} is taken to be enough"
+                )
             }
         };
         format!("{which} is {}; {promised}", machine.shown)
@@ -163,12 +173,12 @@ impl Machine {
         if !is_same {
             return Some(Wrong::Machine(promised.clone()));
         }
-        let level = level(promised)?;
+        let (level, is_named) = (level(promised)?, promised.variant().is_some());
         if promised.architecture() == "arm" && self.hard_float.is_some_and(|is_hard| is_hard != is_hard_float(level)) {
-            return Some(Wrong::Float { level });
+            return Some(Wrong::Float { level, is_named });
         }
         let needed = self.level.filter(|needed| *needed > level)?;
-        Some(Wrong::Level { needed, enough: level })
+        Some(Wrong::Level { needed, enough: level, is_named })
     }
 }
 
@@ -271,7 +281,7 @@ mod tests {
     fn on_arm_the_float_abi_is_part_of_the_promise() {
         for platform in ["linux/arm/v7", "linux/arm/v6", "linux/arm"] {
             assert_eq!(judge(&arm(None, Some(true)), platform), "match", "{platform}");
-            assert!(judge(&arm(None, Some(false)), platform).contains("the tag promises hard-float"), "{platform}");
+            assert!(judge(&arm(None, Some(false)), platform).contains("hard-float (arm/v"), "{platform}");
         }
         assert_eq!(judge(&arm(None, Some(false)), "linux/arm/v5"), "match");
         assert_eq!(
@@ -280,6 +290,18 @@ mod tests {
         );
         assert_eq!(judge(&arm(None, None), "linux/arm/v5"), "match", "Go's programs do not say");
         assert_eq!(judge(&arm(None, None), "linux/arm/v7"), "match", "Go's programs do not say");
+    }
+
+    #[test]
+    fn a_level_that_is_only_understood_is_not_said_to_be_promised() {
+        assert_eq!(
+            judge(&arm(None, Some(false)), "linux/arm"),
+            "mismatch: /bin/busybox is ELF 32-bit ARM, EABI5; the tag promises linux/arm, which is taken for hard-float (arm/v7)"
+        );
+        assert_eq!(
+            judge(&arm(Some(8), Some(true)), "linux/arm"),
+            "mismatch: /bin/busybox is ELF 32-bit ARM, EABI5; it needs v8, and the tag promises linux/arm, for which v7 is taken to be enough"
+        );
     }
 
     #[test]
