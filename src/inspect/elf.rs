@@ -333,11 +333,14 @@ fn machine(header: &Header, stated: &Stated) -> Machine {
         }
         EM_MIPS => {
             let is_n32 = !is_64 && flags & 0x20 != 0;
+            // The sixth release took instructions away and gave their codes to others: what is built for
+            // it runs on no machine of those that the words are about, and none of theirs on its.
+            let is_r6 = matches!(flags >> 28, 9 | 10);
             let levels = ["I", "II", "III", "IV", "V", "32", "64", "32r2", "64r2", "32r6", "64r6"];
             details.extend(levels.get(usize::try_from(flags >> 28).expect("four bits")).map(|l| format!("MIPS {l}")));
             details.extend(is_n32.then(|| "n32".to_owned()));
             details.extend((flags & 0x400 != 0).then(|| "NaN 2008".to_owned()));
-            let word = match (is_n32, is_64, is_big) {
+            let word = match (is_n32 || is_r6, is_64, is_big) {
                 (true, ..) => None,
                 (false, true, true) => Some("mips64"),
                 (false, true, false) => Some("mips64le"),

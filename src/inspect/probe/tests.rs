@@ -173,6 +173,8 @@ fn every_machine_is_told_by_its_header() {
         (elf(false, false, 8, 0x7000_0400), "mipsle: ELF 32-bit little-endian MIPS, MIPS 32r2, NaN 2008"),
         (elf(false, true, 8, 0x7000_0000), "mips: ELF 32-bit big-endian MIPS, MIPS 32r2"),
         (elf(false, false, 8, 0x8000_0020), "none: ELF 32-bit little-endian MIPS, MIPS 64r2, n32"),
+        (elf(true, false, 8, 0xa000_0400), "none: ELF 64-bit little-endian MIPS, MIPS 64r6, NaN 2008"),
+        (elf(false, false, 8, 0x9000_0400), "none: ELF 32-bit little-endian MIPS, MIPS 32r6, NaN 2008"),
         (elf(true, false, 258, 0x43), "loong64 hard: ELF 64-bit LoongArch, double-float"),
         (elf(true, false, 4242, 0), "none: ELF 64-bit machine 4242"),
         (elf(true, true, 62, 0), "none: ELF 64-bit x86-64"),
