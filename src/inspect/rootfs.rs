@@ -229,6 +229,10 @@ impl<'a> Image<'a> {
                 let place = found.expect("it was just matched");
                 return Err(Stop::Needs { layer: place.layer, names: vec![place.name] });
             }
+            Some(Node::Special) => {
+                let (program, loader) = (shown(&started.path), clean(loader, 200));
+                return Err(Stop::Gap(format!("`{loader}`, which loads {program}, is {PARTS}")));
+            }
             _ => {
                 let (program, loader) = (shown(&started.path), clean(loader, 200));
                 self.evidence.lacks =

@@ -197,6 +197,15 @@ fn what_is_stored_in_parts_is_not_passed_over() {
 }
 
 #[test]
+fn a_loader_of_which_only_parts_are_stored_is_not_said_to_be_missing() {
+    let layer = Built::new().dynamic("app", "arm64", "/lib/ld.so").node("lib/ld.so", Node::Special);
+    assert_eq!(
+        found(&start(&["/app"]), &[layer]),
+        "`/lib/ld.so`, which loads /app, is a device, or a file of which only parts are stored"
+    );
+}
+
+#[test]
 fn a_script_is_as_good_as_what_reads_it() {
     let layer = || {
         Built::new()
