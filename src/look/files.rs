@@ -93,7 +93,6 @@ pub async fn examine_within(
         start: Arc::new(start),
         layers: layers.iter().rev().map(Layer::new).collect(),
         allowance: Limits { output_bytes: MOST_OUTPUT_BYTES, entries: MOST_ENTRIES, ..Limits::default() },
-        seen: Evidence::default(),
         bytes_read: &bytes_read,
     };
     let _permit = EXAMINERS.acquire().await.expect("the semaphore is never closed");
@@ -167,8 +166,6 @@ struct Reading<'a> {
     layers: Vec<Layer<'a>>,
     /// What is left of what one image may cost.
     allowance: Limits,
-    /// What the layers that were read by now prove.
-    seen: Evidence,
     bytes_read: &'a AtomicU64,
 }
 
@@ -176,13 +173,9 @@ impl Reading<'_> {
     /// Reads layers until the answer is there; and whether it will always be the same.
     async fn answer(&mut self) -> Result<(Evidence, bool), RegistryError> {
         loop {
-            let summaries: Vec<Option<&Summary>> = self.layers.iter().map(|layer| layer.summary.as_deref()).collect();
-            let (layer, names) = match weigh(&self.start, &summaries) {
+            let (layer, names) = match self.weigh() {
                 Answer::Known(evidence) => return Ok((evidence, true)),
-                Answer::Needs { layer, names, seen } => {
-                    self.seen = seen;
-                    (layer, names)
-                }
+                Answer::Needs { layer, names, .. } => (layer, names),
             };
             if self.recall(layer).await || self.look_up(layer, &names).await? {
                 continue;
@@ -193,9 +186,16 @@ impl Reading<'_> {
         }
     }
 
+    /// What the layers that were read by now say.
+    fn weigh(&self) -> Answer {
+        let summaries: Vec<Option<&Summary>> = self.layers.iter().map(|layer| layer.summary.as_deref()).collect();
+        weigh(&self.start, &summaries)
+    }
+
     /// What was seen before something could not be read: it still contradicts what it contradicts.
     fn seen_up_to(&self, gap: String) -> Evidence {
-        Evidence { gap: Some(gap), ..self.seen.clone() }
+        let (Answer::Known(seen) | Answer::Needs { seen, .. }) = self.weigh();
+        Evidence { gap: Some(gap), ..seen }
     }
 
     /// Remembers what was learned of a layer before; whether that is news.
