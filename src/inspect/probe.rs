@@ -112,8 +112,8 @@ impl Seen {
                     return Fetch::Later;
                 }
                 let first = self.at - tail.len() as u64;
-                let from = usize::try_from(start - first).expect("the tail is short");
-                return Fetch::Here(&tail[from..from + len]);
+                let from = start.checked_sub(first).map(|from| usize::try_from(from).expect("the tail is short"));
+                return from.map_or(Fetch::Gone, |from| Fetch::Here(&tail[from..from + len]));
             }
         }
         if self.pieces.len() >= MOST_PIECES || len as u64 > LONGEST_PIECE {
@@ -142,10 +142,9 @@ impl Seen {
 
     /// Keeps the end of the file, which is where some programs say what they need.
     pub(super) fn keep_tail(&mut self) {
-        if self.tail.is_none() {
-            let from = self.head.len().saturating_sub(TAIL_BYTES);
-            self.tail = Some(self.head[from..].to_vec());
-        }
+        // What came between the head and here has gone by.
+        let is_head = self.at == self.head.len() as u64;
+        self.tail.get_or_insert_with(|| if is_head { self.head.clone() } else { Vec::new() });
     }
 
     fn take(&mut self, bytes: &[u8]) {
