@@ -199,7 +199,7 @@ fn stated(seen: &mut Seen, header: &Header, segments: &[Segment]) -> Option<Stat
         // Where the attributes stand is said at the end, which is long behind them where a program has
         // its symbols. What is not loaded begins where the last of what is loaded ends.
         let loaded = segments.iter().filter(|segment| segment.kind == PT_LOAD);
-        seen.keep(loaded.map(|segment| segment.start.saturating_add(segment.len)).max().unwrap_or_default());
+        seen.keep_attributes(loaded.map(|segment| segment.start.saturating_add(segment.len)).max().unwrap_or_default());
         seen.keep_tail();
         match arm_attributes(seen, header) {
             Fetched::Here(attributes) => stated.attributes = attributes,

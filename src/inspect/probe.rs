@@ -3,10 +3,13 @@
 //! A stream gives every byte once. A reader (`elf`, `pe`) asks for the pieces that it needs and is
 //! run again once they came; it is content with less where a piece has already gone by.
 
+mod sought;
+
 use serde::{Deserialize, Serialize};
 
 use super::{elf, pe};
 use crate::model::Machine;
+use sought::Sought;
 
 /// How much is kept of the beginning of a file that may be a program.
 const HEAD_BYTES: usize = 4096;
@@ -15,6 +18,8 @@ const TAIL_BYTES: usize = 16 * 1024;
 /// The longest piece that is kept from the middle, and how many.
 const LONGEST_PIECE: u64 = 64 * 1024;
 const MOST_PIECES: usize = 8;
+/// How much is kept of what was found by its beginning.
+const LONGEST_FOUND: u64 = 4096;
 /// The longest first line of a script that Linux reads.
 const LONGEST_SHEBANG: usize = 256;
 
@@ -75,6 +80,7 @@ pub(super) struct Seen {
     pieces: Vec<Piece>,
     /// The last bytes that came, where the end is of interest.
     tail: Option<Vec<u8>>,
+    sought: Option<Sought>,
 }
 
 #[derive(Debug)]
@@ -132,12 +138,17 @@ impl Seen {
         Fetch::Later
     }
 
-    /// Keeps what stands from `start` on, as far as a piece goes, for whoever asks for a part of it later.
-    pub(super) fn keep(&mut self, start: u64) {
+    /// Keeps what stands from `start` on, as far as a piece goes, and behind that what may be ARM's
+    /// build attributes, for whoever asks for them once it is known where they are.
+    pub(super) fn keep_attributes(&mut self, start: u64) {
+        if self.sought.is_some() {
+            return;
+        }
         let len = self.size.saturating_sub(start).min(LONGEST_PIECE);
         if len > 0 {
             self.fetch(start, usize::try_from(len).expect("a piece is short"));
         }
+        self.sought = Some(Sought::new(start));
     }
 
     /// Keeps the end of the file, which is where some programs say what they need.
@@ -167,6 +178,14 @@ impl Seen {
             tail.drain(..too_many.min(tail.len()));
             tail.extend_from_slice(new);
         }
+        if let Some(sought) = &mut self.sought {
+            for (start, mut bytes) in sought.take(self.at, bytes) {
+                let len = self.size.saturating_sub(start).min(LONGEST_FOUND);
+                let len = usize::try_from(len).expect("it is short");
+                bytes.truncate(len);
+                self.pieces.push(Piece { start, len, bytes });
+            }
+        }
         self.at += bytes.len() as u64;
     }
 }
@@ -181,7 +200,7 @@ pub struct Probe {
 impl Probe {
     /// For a file of so many bytes.
     pub fn new(size: u64) -> Probe {
-        let seen = Seen { size, at: 0, head: Vec::new(), pieces: Vec::new(), tail: None };
+        let seen = Seen { size, at: 0, head: Vec::new(), pieces: Vec::new(), tail: None, sought: None };
         Probe { seen, nature: (size == 0).then_some(Nature::Data) }
     }
 
