@@ -14,7 +14,7 @@ use super::{Exit, Refused, one_thread};
 use crate::look::{Candidate, Lookout, Scope};
 use crate::model::text::{clean, with_causes};
 use crate::model::{Digest, Found, Meaning, Platform, Repository, Tag, Unfit};
-use crate::plan::{Policy, Promiser, Proved, Reason, prove_alone};
+use crate::plan::{Policy, Promiser, Proved, prove_alone};
 use crate::registry::{Registry, RegistryError};
 
 /// Check that images are what their tags say, by the files that they start
@@ -184,8 +184,9 @@ struct VerifiedLine<'a> {
     reasons: Vec<ReasonLine<'a>>,
 }
 
-fn is_held(proved: &Proved) -> bool {
-    proved.reasons.iter().any(Reason::forbids)
+/// Whether publishing would not take the image: it holds the tag, or is left out of it.
+fn is_refused(proved: &Proved) -> bool {
+    !proved.is_accepted
 }
 
 fn show(
@@ -200,7 +201,7 @@ fn show(
         Output::Text => console.report(&text(reference, result)),
     }
     match result {
-        Ok(verified) if verified.images.iter().any(|(_, proved)| is_held(proved)) => Exit::Held,
+        Ok(verified) if verified.images.iter().any(|(_, proved)| is_refused(proved)) => Exit::Held,
         Ok(_) => Exit::Done,
         Err(error) => {
             console.error(&with_causes(error), error.hint());
@@ -214,7 +215,7 @@ fn text(reference: &Reference, result: &Result<Verified, RegistryError>) -> Stri
     let lines = images.iter().map(|(candidate, proved)| {
         let platform = proved.platform.as_ref().map_or("-".to_owned(), |platform| clean(&platform.to_string(), 60));
         let digest = candidate.digest.as_ref().map_or("-", Digest::short);
-        let style = if is_held(proved) { RED } else { GREEN };
+        let style = if is_refused(proved) { RED } else { GREEN };
         let verdict = proved.verdict.as_str();
         let about: Vec<String> = proved.reasons.iter().map(|reason| clean(&reason.message, 400)).collect();
         let about = if about.is_empty() { String::new() } else { format!(": {}", about.join("; ")) };
@@ -227,7 +228,7 @@ fn json(reference: &Reference, result: &Result<Verified, RegistryError>, request
     let mut document = Document { image: &reference.text, verdict: None, images: Vec::new(), error: None, requests };
     match result {
         Ok(verified) => {
-            let is_wrong = |(_, proved): &&(Candidate, Proved)| is_held(proved);
+            let is_wrong = |(_, proved): &&(Candidate, Proved)| is_refused(proved);
             let worst = verified.images.iter().find(is_wrong).or(verified.images.first());
             document.verdict = worst.map(|(_, proved)| proved.verdict.as_str());
             document.images = verified.images.iter().map(|image| line(reference, verified, image)).collect();

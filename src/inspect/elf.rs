@@ -65,6 +65,8 @@ struct Segment {
 #[derive(Debug, Default)]
 struct Stated {
     loader: Option<String>,
+    /// What is wrong with it, where it names a loader and nobody can say which.
+    flaw: Option<String>,
     attributes: Attributes,
     /// The x86-64 level that is needed.
     level: Option<u32>,
@@ -90,12 +92,9 @@ pub(super) fn read(seen: &mut Seen) -> Option<Nature> {
         Fetched::Later => return None,
         Fetched::Gone => return Some(Nature::Odd("an ELF file without a way to load it".to_owned())),
     };
-    if segments.iter().any(|segment| segment.kind == PT_INTERP && segment.len > LONGEST_LOADER) {
-        return Some(Nature::Odd("an ELF file whose loader has too long a name".to_owned()));
-    }
     let stated = stated(seen, &header, &segments)?;
     let machine = machine(&header, &stated);
-    Some(Nature::Program(Box::new(Program { machine, loader: stated.loader })))
+    Some(Nature::Program(Box::new(Program { machine, loader: stated.loader, flaw: stated.flaw })))
 }
 
 /// What [`Fetch`] is for bytes, for what is read from them.
@@ -182,13 +181,10 @@ fn stated(seen: &mut Seen, header: &Header, segments: &[Segment]) -> Option<Stat
     let find = |kind| segments.iter().find(|segment| segment.kind == kind);
 
     if let Some(segment) = find(PT_INTERP) {
-        match seen.fetch(segment.start, usize::try_from(segment.len).unwrap_or_default()) {
-            Fetch::Here(bytes) => {
-                let name = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
-                stated.loader = Some(String::from_utf8_lossy(name).into_owned());
-            }
-            Fetch::Later => is_waiting = true,
-            Fetch::Gone => {}
+        match loader(seen, segment) {
+            Fetched::Here(name) => stated.loader = Some(name),
+            Fetched::Later => is_waiting = true,
+            Fetched::Gone => stated.flaw = Some("an ELF file whose loader's name cannot be read".to_owned()),
         }
     }
     let notes = find(PT_GNU_PROPERTY).filter(|segment| header.machine == EM_X86_64 && segment.len <= LONGEST_NOTE);
@@ -200,6 +196,10 @@ fn stated(seen: &mut Seen, header: &Header, segments: &[Segment]) -> Option<Stat
         }
     }
     if header.machine == EM_ARM {
+        // Where the attributes stand is said at the end, which is long behind them where a program has
+        // its symbols. What is not loaded begins where the last of what is loaded ends.
+        let loaded = segments.iter().filter(|segment| segment.kind == PT_LOAD);
+        seen.keep_attributes(loaded.map(|segment| segment.start.saturating_add(segment.len)).max().unwrap_or_default());
         seen.keep_tail();
         match arm_attributes(seen, header) {
             Fetched::Here(attributes) => stated.attributes = attributes,
@@ -210,13 +210,35 @@ fn stated(seen: &mut Seen, header: &Header, segments: &[Segment]) -> Option<Stat
         if let Some(segment) = data {
             let len = usize::try_from(segment.len.min(attributes::GO_BYTES)).unwrap_or_default();
             match seen.fetch(segment.start, len) {
-                Fetch::Here(bytes) => stated.attributes = stated.attributes.or(attributes::of_go(bytes)),
+                Fetch::Here(bytes) => {
+                    let mut by_go = attributes::of_go(bytes);
+                    // A static program passes floats to nobody, and one without registers for them runs
+                    // where there are some.
+                    let is_static = find(PT_INTERP).is_none();
+                    by_go.hard_float = by_go.hard_float.filter(|is_hard| *is_hard || !is_static);
+                    stated.attributes = stated.attributes.or(by_go);
+                }
                 Fetch::Later => is_waiting = true,
                 Fetch::Gone => {}
             }
         }
     }
     (!is_waiting).then_some(stated)
+}
+
+/// The name of the loader. Without it a program cannot be told from one that needs none.
+fn loader(seen: &mut Seen, segment: &Segment) -> Fetched<String> {
+    if segment.len > LONGEST_LOADER {
+        return Fetched::Gone;
+    }
+    match seen.fetch(segment.start, usize::try_from(segment.len).expect("it is short")) {
+        Fetch::Here(bytes) => match bytes.split(|byte| *byte == 0).next() {
+            None | Some([]) => Fetched::Gone,
+            Some(name) => Fetched::Here(String::from_utf8_lossy(name).into_owned()),
+        },
+        Fetch::Later => Fetched::Later,
+        Fetch::Gone => Fetched::Gone,
+    }
 }
 
 /// The build attributes of ARM, if their section is where it can be read: mostly at the end.
@@ -311,11 +333,14 @@ fn machine(header: &Header, stated: &Stated) -> Machine {
         }
         EM_MIPS => {
             let is_n32 = !is_64 && flags & 0x20 != 0;
+            // The sixth release took instructions away and gave their codes to others: what is built for
+            // it runs on no machine of those that the words are about, and none of theirs on its.
+            let is_r6 = matches!(flags >> 28, 9 | 10);
             let levels = ["I", "II", "III", "IV", "V", "32", "64", "32r2", "64r2", "32r6", "64r6"];
             details.extend(levels.get(usize::try_from(flags >> 28).expect("four bits")).map(|l| format!("MIPS {l}")));
             details.extend(is_n32.then(|| "n32".to_owned()));
             details.extend((flags & 0x400 != 0).then(|| "NaN 2008".to_owned()));
-            let word = match (is_n32, is_64, is_big) {
+            let word = match (is_n32 || is_r6, is_64, is_big) {
                 (true, ..) => None,
                 (false, true, true) => Some("mips64"),
                 (false, true, false) => Some("mips64le"),

@@ -53,5 +53,5 @@ pub(super) fn read(seen: &mut Seen) -> Option<Nature> {
         hard_float: None,
         shown,
     };
-    Some(Nature::Program(Box::new(Program { machine, loader: None })))
+    Some(Nature::Program(Box::new(Program { machine, loader: None, flaw: None })))
 }

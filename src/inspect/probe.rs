@@ -3,10 +3,13 @@
 //! A stream gives every byte once. A reader (`elf`, `pe`) asks for the pieces that it needs and is
 //! run again once they came; it is content with less where a piece has already gone by.
 
+mod sought;
+
 use serde::{Deserialize, Serialize};
 
 use super::{elf, pe};
 use crate::model::Machine;
+use sought::Sought;
 
 /// How much is kept of the beginning of a file that may be a program.
 const HEAD_BYTES: usize = 4096;
@@ -15,6 +18,8 @@ const TAIL_BYTES: usize = 16 * 1024;
 /// The longest piece that is kept from the middle, and how many.
 const LONGEST_PIECE: u64 = 64 * 1024;
 const MOST_PIECES: usize = 8;
+/// How much is kept of what was found by its beginning.
+const LONGEST_FOUND: u64 = 4096;
 /// The longest first line of a script that Linux reads.
 const LONGEST_SHEBANG: usize = 256;
 
@@ -44,6 +49,9 @@ pub struct Program {
     pub machine: Machine,
     /// The loader that it names, if any.
     pub loader: Option<String>,
+    /// Why the kernel may not start it for all that, if so; what it is instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flaw: Option<String>,
 }
 
 impl Nature {
@@ -53,9 +61,10 @@ impl Nature {
             Nature::Data | Nature::Unread => 0,
             Nature::Script(text) | Nature::Odd(text) => text.len(),
             Nature::Program(program) => {
-                let Program { machine, loader } = &**program;
-                let architecture = machine.architecture.as_ref().map_or(0, String::len);
-                machine.os.len() + architecture + machine.shown.len() + loader.as_ref().map_or(0, String::len)
+                let Program { machine, loader, flaw } = &**program;
+                let optional =
+                    [&machine.architecture, loader, flaw].into_iter().flatten().map(String::len).sum::<usize>();
+                machine.os.len() + machine.shown.len() + optional
             }
         }
     }
@@ -87,6 +96,7 @@ pub(super) struct Seen {
     pieces: Vec<Piece>,
     /// The last bytes that came, where the end is of interest.
     tail: Option<Vec<u8>>,
+    sought: Option<Sought>,
 }
 
 #[derive(Debug)]
@@ -94,6 +104,12 @@ struct Piece {
     start: u64,
     len: usize,
     bytes: Vec<u8>,
+}
+
+impl Piece {
+    fn end(&self) -> u64 {
+        self.start + self.len as u64
+    }
 }
 
 impl Seen {
@@ -106,9 +122,10 @@ impl Seen {
             let from = usize::try_from(start).expect("it is within the head");
             return Fetch::Here(&self.head[from..from + len]);
         }
-        if let Some(index) = self.pieces.iter().position(|piece| piece.start == start && piece.len >= len) {
+        if let Some(index) = self.pieces.iter().position(|piece| piece.start <= start && end <= piece.end()) {
             let piece = &self.pieces[index];
-            return if piece.bytes.len() >= len { Fetch::Here(&piece.bytes[..len]) } else { Fetch::Later };
+            let from = usize::try_from(start - piece.start).expect("it is within the piece");
+            return piece.bytes.get(from..from + len).map_or(Fetch::Later, Fetch::Here);
         }
         if let Some(tail) = &self.tail {
             let tail_start = self.size.saturating_sub(TAIL_BYTES as u64);
@@ -117,8 +134,8 @@ impl Seen {
                     return Fetch::Later;
                 }
                 let first = self.at - tail.len() as u64;
-                let from = usize::try_from(start - first).expect("the tail is short");
-                return Fetch::Here(&tail[from..from + len]);
+                let from = start.checked_sub(first).map(|from| usize::try_from(from).expect("the tail is short"));
+                return from.map_or(Fetch::Gone, |from| Fetch::Here(&tail[from..from + len]));
             }
         }
         if self.pieces.len() >= MOST_PIECES || len as u64 > LONGEST_PIECE {
@@ -137,12 +154,24 @@ impl Seen {
         Fetch::Later
     }
 
+    /// Keeps what stands from `start` on, as far as a piece goes, and behind that what may be ARM's
+    /// build attributes, for whoever asks for them once it is known where they are.
+    pub(super) fn keep_attributes(&mut self, start: u64) {
+        if self.sought.is_some() {
+            return;
+        }
+        let len = self.size.saturating_sub(start).min(LONGEST_PIECE);
+        if len > 0 {
+            self.fetch(start, usize::try_from(len).expect("a piece is short"));
+        }
+        self.sought = Some(Sought::new(start));
+    }
+
     /// Keeps the end of the file, which is where some programs say what they need.
     pub(super) fn keep_tail(&mut self) {
-        if self.tail.is_none() {
-            let from = self.head.len().saturating_sub(TAIL_BYTES);
-            self.tail = Some(self.head[from..].to_vec());
-        }
+        // What came between the head and here has gone by.
+        let is_head = self.at == self.head.len() as u64;
+        self.tail.get_or_insert_with(|| if is_head { self.head.clone() } else { Vec::new() });
     }
 
     fn take(&mut self, bytes: &[u8]) {
@@ -165,6 +194,14 @@ impl Seen {
             tail.drain(..too_many.min(tail.len()));
             tail.extend_from_slice(new);
         }
+        if let Some(sought) = &mut self.sought {
+            for (start, mut bytes) in sought.take(self.at, bytes) {
+                let len = self.size.saturating_sub(start).min(LONGEST_FOUND);
+                let len = usize::try_from(len).expect("it is short");
+                bytes.truncate(len);
+                self.pieces.push(Piece { start, len, bytes });
+            }
+        }
         self.at += bytes.len() as u64;
     }
 }
@@ -179,7 +216,7 @@ pub struct Probe {
 impl Probe {
     /// For a file of so many bytes.
     pub fn new(size: u64) -> Probe {
-        let seen = Seen { size, at: 0, head: Vec::new(), pieces: Vec::new(), tail: None };
+        let seen = Seen { size, at: 0, head: Vec::new(), pieces: Vec::new(), tail: None, sought: None };
         Probe { seen, nature: (size == 0).then_some(Nature::Data) }
     }
 
@@ -210,14 +247,14 @@ impl Probe {
     /// How many of `len` bytes to take before looking again: up to where a piece is complete.
     fn step(&self, len: usize) -> usize {
         let ends = self.seen.pieces.iter().filter(|piece| piece.bytes.len() < piece.len);
-        let next = ends.map(|piece| piece.start + piece.len as u64).min().unwrap_or(self.seen.size);
+        let next = ends.map(|piece| piece.end()).min().unwrap_or(self.seen.size);
         usize::try_from(next.saturating_sub(self.seen.at)).map_or(len, |next| next.clamp(1, len))
     }
 
     /// Whether everything that was asked for is there, so that looking again is worth it.
     fn is_complete(&self) -> bool {
         let seen = &self.seen;
-        seen.at == seen.size || seen.pieces.iter().any(|piece| piece.start + piece.len as u64 == seen.at)
+        seen.at == seen.size || seen.pieces.iter().any(|piece| piece.end() == seen.at)
     }
 
     fn look(&mut self) -> Option<Nature> {

@@ -4,22 +4,28 @@
 //! for from the top layer down, links are followed as Linux does, and where a layer that nobody
 //! read yet could say something else, it is asked for.
 
+mod behind;
 mod find;
+mod started;
 mod windows;
 
 use std::collections::BTreeMap;
 
-use find::{Files, Place, Stop};
+use behind::{behind, is_emulator};
+use find::{Files, Stop};
+use started::Started;
 
 use super::probe::{Nature, Program};
-use super::start::{MOST_FOLDERS, Start, env_word, exec_word, interpreter};
+use super::start::Start;
 use super::summary::{Node, Summary};
 use crate::model::evidence::Role;
 use crate::model::text::clean;
 use crate::model::{Evidence, Witness};
 
-/// How many scripts may start each other before a program, as in Linux.
-const MOST_SCRIPTS: usize = 4;
+/// How many programs may be there only to start the next one.
+const MOST_STARTERS: usize = 4;
+/// What is neither read nor passed over: it may be a program.
+const PARTS: &str = "a device, or a file of which only parts are stored";
 /// Where a shell is, if an image has one.
 const SHELLS: &[&str] =
     &["/bin/sh", "/bin/busybox", "/busybox/sh", "/bin/bash", "/usr/bin/sh", "/usr/bin/busybox", "/usr/bin/bash"];
@@ -35,6 +41,8 @@ pub enum Answer {
         layer: usize,
         /// The names that are looked for in it.
         names: Vec<String>,
+        /// What the others proved by now.
+        seen: Evidence,
     },
 }
 
@@ -44,7 +52,7 @@ pub fn examine(start: &Start, layers: &[Option<&Summary>]) -> Answer {
     let mut image = Image { start, files: Files::new(layers, start.is_windows), evidence: Evidence::default() };
     match if start.is_windows { image.windows() } else { image.linux() } {
         Ok(()) => Answer::Known(image.evidence),
-        Err(Stop::Needs { layer, names }) => Answer::Needs { layer, names },
+        Err(Stop::Needs { layer, names }) => Answer::Needs { layer, names, seen: image.evidence },
         Err(Stop::Gap(gap)) => Answer::Known(Evidence { gap: Some(gap), ..image.evidence }),
     }
 }
@@ -55,107 +63,89 @@ struct Image<'a> {
     evidence: Evidence,
 }
 
-/// A program that was found, with its place.
-struct Started<'a> {
-    path: String,
-    program: &'a Program,
-}
-
 impl<'a> Image<'a> {
     fn linux(&mut self) -> Result<(), Stop> {
-        let arguments: Vec<&str> = self.start.arguments.iter().map(String::as_str).collect();
-        match without_emulator(&arguments) {
-            [] => self.without_entry_point(),
-            [shell, option, script, ..] if is_shell(shell) && is_command_option(option) => match exec_word(script) {
-                Some(word) => {
-                    self.entry_point(word)?;
-                    self.shell_of_it(shell)
-                }
-                None => self.entry_point(shell),
-            },
-            [program, ..] => self.entry_point(program),
+        let (starters, words) = self.past_starters(&self.start.arguments)?;
+        let Some(word) = words.first() else { return self.without_entry_point() };
+        let decided = match self.entry_point(word) {
+            Err(needs @ Stop::Needs { .. }) => return Err(needs),
+            decided => decided,
+        };
+        // What cannot be read of the one takes nothing back of what the others say.
+        for starter in starters.into_iter().rev() {
+            self.starter(starter)?;
         }
+        if decided? {
+            self.command_of_script(&words)?;
+        }
+        Ok(())
     }
 
-    fn entry_point(&mut self, word: &str) -> Result<(), Stop> {
+    /// The programs that are only there to start the next one, and what the last of them starts.
+    fn past_starters(&self, words: &'a [String]) -> Result<(Vec<&'a str>, Vec<&'a str>), Stop> {
+        let mut words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let mut starters = Vec::new();
+        while let Some(next) = behind(&words).filter(|_| starters.len() < MOST_STARTERS) {
+            if !self.has_program(next[0])? {
+                break;
+            }
+            starters.push(words[0]);
+            words = next;
+        }
+        Ok((starters, words))
+    }
+
+    /// Returns whether it is a script.
+    fn entry_point(&mut self, word: &str) -> Result<bool, Stop> {
         let started = self.started(word)?;
-        self.testify(Role::EntryPoint, &started)
+        self.testify(Role::EntryPoint, &started)?;
+        if let Some(env) = started.env {
+            self.starter(env)?;
+        }
+        Ok(started.is_reader)
     }
 
-    /// The program that runs when `word` is started, through scripts to what reads them.
-    fn started(&self, word: &str) -> Result<Started<'a>, Stop> {
-        let missing =
-            |word: &str| Stop::Gap(format!("`{}`, which the image starts, is in none of its layers", clean(word, 200)));
-        let mut place = self.command(word)?.ok_or_else(|| missing(word))?;
-        for _ in 0..=MOST_SCRIPTS {
-            let nature = match place.node {
-                Node::File(_, nature) => nature,
-                _ => &Nature::Data,
-            };
-            let unfit = |what: &str| Stop::Gap(format!("`{}`, which the image starts, is {what}", shown(&place.path)));
-            match nature {
-                Nature::Program(program) => return Ok(Started { path: place.path, program }),
-                Nature::Script(line) => {
-                    let (program, argument) = interpreter(line);
-                    let is_env = program.rsplit('/').next() == Some("env");
-                    let next = argument.filter(|_| is_env).and_then(env_word).unwrap_or(program);
-                    if next.is_empty() {
-                        return Err(unfit("a script that does not say by what"));
-                    }
-                    place = self.command(next)?.ok_or_else(|| missing(next))?;
-                }
-                Nature::Odd(what) => return Err(unfit(what)),
-                Nature::Data => return Err(unfit("neither a program nor a script")),
-                Nature::Unread => return Err(Stop::Needs { layer: place.layer, names: vec![place.name] }),
+    /// The program that the command gives to a script: many end in `exec "$@"`. It need not be one,
+    /// so that only another machine's says anything.
+    fn command_of_script(&mut self, words: &[&str]) -> Result<(), Stop> {
+        let command = self.start.arguments.get(self.start.entry_words..).unwrap_or_default();
+        let is_given = words.get(1..).is_some_and(|given| given == command);
+        if !is_given || command.first().is_none_or(|word| word.starts_with('-')) {
+            return Ok(());
+        }
+        let (starters, words) = self.past_starters(command)?;
+        let lacks = self.evidence.lacks.clone();
+        for word in words.first().into_iter().chain(starters.iter().rev()) {
+            match self.started(word).and_then(|started| self.testify(Role::Command, &started)) {
+                Ok(()) | Err(Stop::Gap(_)) => {}
+                Err(needs) => return Err(needs),
             }
         }
-        Err(Stop::Gap(format!("`{}`, which the image starts, is a script of scripts without end", clean(word, 200))))
-    }
-
-    /// Finds a command as `execve` and a search in PATH do.
-    fn command(&self, word: &str) -> Result<Option<Place<'a>>, Stop> {
-        let is_file = |place: &Place<'_>| !matches!(place.node, Node::Directory);
-        if word.contains('/') {
-            return Ok(self.files.find(&self.absolute(word))?.filter(is_file));
-        }
-        for (number, folder) in self.start.path.iter().enumerate() {
-            if number == MOST_FOLDERS {
-                let first = format!("is not in the first {MOST_FOLDERS} folders of its PATH");
-                return Err(Stop::Gap(format!("`{}`, which the image starts, {first}", clean(word, 200))));
-            }
-            let folder = if folder.is_empty() { "." } else { folder };
-            let found = self.files.find(&format!("{}/{word}", self.absolute(folder)))?;
-            if let Some(place) = found.filter(|place| matches!(place.node, Node::File(true, _))) {
-                return Ok(Some(place));
-            }
-        }
-        Ok(None)
-    }
-
-    fn absolute(&self, path: &str) -> String {
-        if path.starts_with('/') { path.to_owned() } else { format!("{}/{path}", self.start.folder) }
+        self.evidence.lacks = lacks;
+        Ok(())
     }
 
     /// Takes a program as a witness, and the loader that it needs.
     fn testify(&mut self, role: Role, started: &Started<'_>) -> Result<(), Stop> {
-        let witness =
-            |path: &str, role, program: &Program| Witness { path: shown(path), role, machine: program.machine.clone() };
-        self.evidence.witnesses.push(witness(&started.path, role, started.program));
+        self.witness(&started.path, role, started.program);
+        if let Some(flaw) = &started.program.flaw {
+            return Err(Stop::Gap(format!("`{}`, which the image starts, is {flaw}", shown(&started.path))));
+        }
         let Some(loader) = &started.program.loader else {
             return Ok(());
         };
         let found = self.files.find(&self.absolute(loader))?;
         match found.as_ref().map(|place| place.node) {
             Some(Node::File(_, Nature::Program(program))) => {
-                let path = found.map(|place| place.path).unwrap_or_default();
-                let is_known = self.evidence.witnesses.iter().any(|known| known.path == shown(&path));
-                if !is_known {
-                    self.evidence.witnesses.push(witness(&path, Role::Loader, program));
-                }
+                self.witness(&found.map(|place| place.path).unwrap_or_default(), Role::Loader, program);
             }
             Some(Node::File(_, Nature::Unread)) => {
                 let place = found.expect("it was just matched");
                 return Err(Stop::Needs { layer: place.layer, names: vec![place.name] });
+            }
+            Some(Node::Special) => {
+                let (program, loader) = (shown(&started.path), clean(loader, 200));
+                return Err(Stop::Gap(format!("`{loader}`, which loads {program}, is {PARTS}")));
             }
             _ => {
                 let (program, loader) = (shown(&started.path), clean(loader, 200));
@@ -166,16 +156,23 @@ impl<'a> Image<'a> {
         Ok(())
     }
 
-    /// The shell that starts the entry point.
-    fn shell_of_it(&mut self, shell: &str) -> Result<(), Stop> {
+    /// Takes a program as a witness, once.
+    fn witness(&mut self, path: &str, role: Role, program: &Program) {
+        let path = shown(path);
+        if self.evidence.witnesses.iter().all(|known| known.path != path) {
+            self.evidence.witnesses.push(Witness { path, role, machine: program.machine.clone() });
+        }
+    }
+
+    /// What starts the entry point, and is needed for that.
+    fn starter(&mut self, word: &str) -> Result<(), Stop> {
         let lacks = self.evidence.lacks.take();
-        match self.started(shell) {
-            Ok(started) => self.testify(Role::Shell, &started)?,
-            Err(Stop::Gap(_)) => {
-                let shell = clean(shell, 200);
-                self.evidence.lacks = Some(format!("it is started by {shell}, and the image does not have that"));
-            }
-            Err(needs) => return Err(needs),
+        if self.command(word)?.is_some() {
+            let started = self.started(word)?;
+            self.testify(Role::Shell, &started)?;
+        } else {
+            let word = clean(word, 200);
+            self.evidence.lacks = Some(format!("it is started by {word}, and the image does not have that"));
         }
         self.evidence.lacks = lacks.or(self.evidence.lacks.take());
         Ok(())
@@ -195,7 +192,12 @@ impl<'a> Image<'a> {
         let (emulators, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|(path, _)| is_emulator(path));
         let mut by_machine: BTreeMap<Option<&str>, Vec<Started<'_>>> = BTreeMap::new();
         for (path, program) in if others.is_empty() { emulators } else { others } {
-            by_machine.entry(program.machine.architecture.as_deref()).or_default().push(Started { path, program });
+            by_machine.entry(program.machine.architecture.as_deref()).or_default().push(Started {
+                path,
+                program,
+                is_reader: false,
+                env: None,
+            });
         }
         let mut machines = by_machine.into_values().filter_map(|programs| programs.into_iter().next());
         match (machines.next(), machines.next()) {
@@ -215,34 +217,6 @@ impl<'a> Image<'a> {
 /// A path for people.
 fn shown(path: &str) -> String {
     clean(&format!("/{}", path.trim_start_matches('/')), 200)
-}
-
-/// The arguments without an emulator before them: images for other machines were built so that
-/// they run on the builder's.
-fn without_emulator<'a, 'b>(arguments: &'a [&'b str]) -> &'a [&'b str] {
-    match arguments {
-        [first, rest @ ..] if is_emulator(first) => {
-            let program = rest.iter().position(|argument| argument.starts_with('/'));
-            program.map_or(arguments, |at| &rest[at..])
-        }
-        _ => arguments,
-    }
-}
-
-/// `qemu-arm-static`, which lies in images for other machines on purpose.
-fn is_emulator(path: &str) -> bool {
-    let name = path.rsplit('/').next().unwrap_or(path);
-    name.starts_with("qemu-") && name.ends_with("-static")
-}
-
-fn is_shell(word: &str) -> bool {
-    matches!(word.rsplit('/').next(), Some("sh" | "bash" | "dash" | "ash" | "zsh"))
-}
-
-/// `-c`, alone or with others: `-ec`.
-fn is_command_option(word: &str) -> bool {
-    word.strip_prefix('-')
-        .is_some_and(|letters| letters.ends_with('c') && letters.len() < 8 && !letters.starts_with('-'))
 }
 
 #[cfg(test)]

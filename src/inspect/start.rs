@@ -21,6 +21,8 @@ pub struct Start {
     pub folder: String,
     /// Whether it is an image for Windows.
     pub is_windows: bool,
+    /// How many of the arguments are the entry point's; the others are the command's.
+    pub entry_words: usize,
 }
 
 #[derive(Default, Deserialize)]
@@ -53,9 +55,12 @@ pub fn read_start(config: &[u8]) -> Option<Start> {
     let (separator, usual) = if is_windows { (';', "") } else { (':', USUAL_PATH) };
     let folders = path.as_deref().unwrap_or(usual).split(separator);
     let path = folders.take(MOST_FOLDERS + 1).map(str::to_owned).collect();
+    let command = cmd.len();
+    // An empty word takes an entry point away that a base image has.
+    let arguments: Vec<String> = entrypoint.into_iter().chain(cmd).skip_while(String::is_empty).collect();
     Some(Start {
-        // An empty word takes an entry point away that a base image has.
-        arguments: entrypoint.into_iter().chain(cmd).skip_while(String::is_empty).collect(),
+        entry_words: arguments.len().saturating_sub(command),
+        arguments,
         path,
         folder: working_dir.filter(|folder| !folder.is_empty()).unwrap_or_else(|| "/".to_owned()),
         is_windows,
@@ -75,14 +80,6 @@ fn list_or_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String
         Some(Either::List(list)) => list,
         Some(Either::Text(text)) => vec![text],
     })
-}
-
-/// The program that a shell is told to become: the word behind `exec`, where that is plain.
-pub(super) fn exec_word(script: &str) -> Option<&str> {
-    let word = script.trim_start().strip_prefix("exec")?;
-    let word = word.strip_prefix([' ', '\t'])?.split_ascii_whitespace().next()?;
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_./+-@%:,".contains(c);
-    (word.chars().all(is_plain) && !word.starts_with('-')).then_some(word)
 }
 
 /// The interpreter of a script and its one argument, from the text behind `#!`.
@@ -115,6 +112,10 @@ mod tests {
         assert_eq!(told(r#"{"config":{"Entrypoint":[""],"Cmd":["bash"]}}"#), "bash");
         assert_eq!(told(r#"{"config":null}"#), "");
         assert_eq!(told("{}"), "");
+        let entry_words = |config: &str| start(config).entry_words;
+        assert_eq!(entry_words(r#"{"config":{"Entrypoint":["/init","-v"],"Cmd":["-x"]}}"#), 2);
+        assert_eq!(entry_words(r#"{"config":{"Entrypoint":[""],"Cmd":["bash"]}}"#), 0);
+        assert_eq!(entry_words(r#"{"config":{"Cmd":["","bash"]}}"#), 0);
         assert_eq!(read_start(br#"{"config":{"Entrypoint":[1]}}"#), None);
         assert_eq!(read_start(b"text"), None);
     }
@@ -133,17 +134,6 @@ mod tests {
     fn a_path_without_end_is_cut_behind_more_folders_than_are_looked_through() {
         let config = format!(r#"{{"config":{{"Env":["PATH={}"]}}}}"#, ":".repeat(1_000_000));
         assert_eq!(start(&config).path.len(), MOST_FOLDERS + 1);
-    }
-
-    #[test]
-    fn only_a_plain_word_behind_exec_is_taken() {
-        assert_eq!(exec_word("exec /usr/bin/foo --x"), Some("/usr/bin/foo"));
-        assert_eq!(exec_word("  exec\tfoo"), Some("foo"));
-        for script in
-            ["exec", "exec -a name foo", "exec $FOO", "exec \"foo\"", "executor foo", "foo && exec foo", "exec foo&"]
-        {
-            assert_eq!(exec_word(script), None, "{script}");
-        }
     }
 
     #[test]

@@ -114,7 +114,7 @@ pub async fn examine_within(
         }
         // Another day may be faster, so this is not remembered.
         let gap = format!("its layers could not be read within {}", humantime::format_duration(longest));
-        return Ok(Examined { effort: reading.effort(), ..with_gap(&gap) });
+        return Ok(Examined { effort: reading.effort(), evidence: reading.seen_up_to(gap).await });
     };
     let (evidence, is_lasting) = answer?;
     if is_lasting {
@@ -231,7 +231,7 @@ impl Reading<'_> {
                     Some(answer) => return Ok(answer),
                     None => continue,
                 },
-                Answer::Needs { layer, names } => (layer, names),
+                Answer::Needs { layer, names, .. } => (layer, names),
             };
             if self.recall(layer).await || self.look_up(layer, &names).await? {
                 continue;
@@ -239,7 +239,7 @@ impl Reading<'_> {
             if let Some((gap, is_lasting)) = self.read(layer, names).await? {
                 let is_lasting = is_lasting && self.is_sure_beside(layer);
                 self.forget_parts();
-                return Ok((Evidence { gap: Some(gap), ..Evidence::default() }, is_lasting));
+                return Ok((self.seen_up_to(gap).await, is_lasting));
             }
         }
     }
@@ -288,6 +288,12 @@ impl Reading<'_> {
         for layer in self.layers.iter().filter(|layer| layer.is_in_doubt()) {
             self.facts.learn(LAYER, &layer.content(), Bytes::from(nothing.clone()));
         }
+    }
+
+    /// What was seen before something could not be read: it still contradicts what it contradicts.
+    async fn seen_up_to(&self, gap: String) -> Evidence {
+        let (Answer::Known(seen) | Answer::Needs { seen, .. }) = self.weigh().await;
+        Evidence { gap: Some(gap), ..seen }
     }
 
     /// Remembers what was learned of a layer before; whether that is news.

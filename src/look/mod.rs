@@ -303,7 +303,9 @@ impl Lookout {
     /// Whether what was learned about a digest says all that is asked of it under this tag.
     fn is_enough(&self, found: &Found, promise: Option<&Promise>) -> bool {
         match (found, promise) {
-            (Found::Image(image), Some(promise)) => !self.scope.originals || !contradicts(promise, &image.claim),
+            (Found::Image(image), Some(promise)) => {
+                !self.scope.originals || !contradicts(promise, &image.claim, image.evidence.as_ref())
+            }
             _ => true,
         }
     }

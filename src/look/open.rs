@@ -62,7 +62,8 @@ impl Lookout {
             },
         };
         let mut original = None;
-        if self.scope.originals && promise.is_some_and(|promise| plan::contradicts(promise, &claim)) {
+        if self.scope.originals && promise.is_some_and(|promise| plan::contradicts(promise, &claim, evidence.as_ref()))
+        {
             if config.is_none() {
                 config = self.config(round, &opened.config).await?.ok().map(|(_, config)| config);
             }

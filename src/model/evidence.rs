@@ -38,8 +38,10 @@ pub enum Role {
     EntryPoint,
     /// The kernel starts it first, to load the one above.
     Loader,
-    /// The shell: it starts the one above, or the image starts nothing else.
+    /// The shell, or an init: it starts the one above, or the image starts nothing else.
     Shell,
+    /// The command gives it to the one above, a script, to start.
+    Command,
     /// One of the programs of an image that starts none and has no shell.
     Program,
 }
@@ -96,6 +98,8 @@ pub enum Wrong {
     Float {
         /// The level, as the number of OCI's variant.
         level: u32,
+        /// Whether it was named; arm without a variant is understood.
+        is_named: bool,
     },
     /// It needs a higher level than is promised to be enough.
     Level {
@@ -103,6 +107,8 @@ pub enum Wrong {
         needed: u32,
         /// What is promised.
         enough: u32,
+        /// Whether that was named; arm without a variant is understood.
+        is_named: bool,
     },
 }
 
@@ -114,16 +120,23 @@ impl Misfit {
         let which = match (&self.fitting, role) {
             (None, _) => path.clone(),
             (Some(fitting), Role::Loader) => format!("{fitting} fits, but {path}, which loads it,"),
+            (Some(fitting), Role::Command) => format!("{fitting} fits, but {path}, which the command names,"),
             (Some(fitting), _) => format!("{fitting} fits, but {path}, which starts it,"),
         };
         let promised = match &self.wrong {
             Wrong::Machine(promised) => format!("{promiser} promises {}", in_words(promised)),
-            Wrong::Float { level } => {
+            Wrong::Float { level, is_named } => {
                 let float = if is_hard_float(*level) { "hard-float" } else { "soft-float" };
-                format!("{promiser} promises {float} (arm/v{level})")
+                let taken = if *is_named { "" } else { "linux/arm, which is taken for " };
+                format!("{promiser} promises {taken}{float} (arm/v{level})")
             }
-            Wrong::Level { needed, enough } => {
+            Wrong::Level { needed, enough, is_named: true } => {
                 format!("it needs v{needed}, and {promiser} promises that v{enough} is enough")
+            }
+            Wrong::Level { needed, enough, is_named: false } => {
+                format!(
+                    "it needs v{needed}, and {promiser} promises linux/arm, for which v{enough} is taken to be enough"
+                )
             }
         };
         format!("{which} is {}; {promised}", machine.shown)
@@ -134,23 +147,22 @@ impl Evidence {
     /// How the files stand to `promised`.
     ///
     /// The first witness decides. The others are needed to start it, so that an image in which they
-    /// are another machine's does not run either. What a program does not state contradicts nothing.
+    /// are another machine's does not run either. What a program does not state contradicts nothing,
+    /// and what could not be read takes nothing back that was seen.
     pub fn judge(&self, promised: &Platform) -> Proof {
-        if let Some(gap) = &self.gap {
-            return Proof::Unverifiable(gap.clone());
+        let is_wrong = |witness: &Witness| Some((witness.clone(), witness.machine.contradiction(promised)?));
+        if let Some((program, wrong)) = self.witnesses.first().and_then(is_wrong) {
+            return Proof::Mismatch(Misfit { fitting: None, program, wrong });
         }
-        let Some((first, others)) = self.witnesses.split_first() else {
-            return Proof::NoExecutable;
-        };
-        if let Some(wrong) = first.machine.contradiction(promised) {
-            return Proof::Mismatch(Misfit { fitting: None, program: first.clone(), wrong });
+        if let Some((program, wrong)) = self.witnesses.iter().find_map(is_wrong) {
+            let fitting = self.witnesses.first().map(|first| first.path.clone());
+            return Proof::Mixed(Misfit { fitting, program, wrong });
         }
-        for other in others {
-            if let Some(wrong) = other.machine.contradiction(promised) {
-                return Proof::Mixed(Misfit { fitting: Some(first.path.clone()), program: other.clone(), wrong });
-            }
+        match (&self.gap, self.witnesses.is_empty()) {
+            (Some(gap), _) => Proof::Unverifiable(gap.clone()),
+            (None, true) => Proof::NoExecutable,
+            (None, false) => self.lacks.clone().map_or(Proof::Match, Proof::Lacking),
         }
-        self.lacks.clone().map_or(Proof::Match, Proof::Lacking)
     }
 }
 
@@ -161,12 +173,12 @@ impl Machine {
         if !is_same {
             return Some(Wrong::Machine(promised.clone()));
         }
-        let level = level(promised)?;
+        let (level, is_named) = (level(promised)?, promised.variant().is_some());
         if promised.architecture() == "arm" && self.hard_float.is_some_and(|is_hard| is_hard != is_hard_float(level)) {
-            return Some(Wrong::Float { level });
+            return Some(Wrong::Float { level, is_named });
         }
         let needed = self.level.filter(|needed| *needed > level)?;
-        Some(Wrong::Level { needed, enough: level })
+        Some(Wrong::Level { needed, enough: level, is_named })
     }
 }
 
@@ -176,15 +188,18 @@ fn is_hard_float(level: u32) -> bool {
     level >= 6
 }
 
-/// The level that is promised, of those architectures that have levels. Old builders' arm without a
-/// variant is v7, as clients have it.
+/// The level that is promised, of those architectures that have levels, where one is.
+///
+/// Old builders' arm without a variant is v7, as clients have it. A plain amd64 promises none: glibc
+/// stamps the level of its own build into all that is linked with it, so that each program of a
+/// distribution for v2 states that, and the configs of its images name no variant.
 fn level(promised: &Platform) -> Option<u32> {
-    let usual = match promised.architecture() {
-        "arm" => 7,
-        "amd64" => 1,
+    let variant = match (promised.architecture(), promised.variant()) {
+        ("arm", variant) => variant.unwrap_or("v7"),
+        ("amd64", Some(variant)) => variant,
         _ => return None,
     };
-    promised.variant().map_or(Some(usual), |variant| variant.strip_prefix('v')?.parse().ok())
+    variant.strip_prefix('v')?.parse().ok()
 }
 
 /// A platform with what its name leaves unsaid: `linux/ppc64le, little-endian`.
@@ -266,7 +281,7 @@ mod tests {
     fn on_arm_the_float_abi_is_part_of_the_promise() {
         for platform in ["linux/arm/v7", "linux/arm/v6", "linux/arm"] {
             assert_eq!(judge(&arm(None, Some(true)), platform), "match", "{platform}");
-            assert!(judge(&arm(None, Some(false)), platform).contains("the tag promises hard-float"), "{platform}");
+            assert!(judge(&arm(None, Some(false)), platform).contains("hard-float (arm/v"), "{platform}");
         }
         assert_eq!(judge(&arm(None, Some(false)), "linux/arm/v5"), "match");
         assert_eq!(
@@ -278,6 +293,18 @@ mod tests {
     }
 
     #[test]
+    fn a_level_that_is_only_understood_is_not_said_to_be_promised() {
+        assert_eq!(
+            judge(&arm(None, Some(false)), "linux/arm"),
+            "mismatch: /bin/busybox is ELF 32-bit ARM, EABI5; the tag promises linux/arm, which is taken for hard-float (arm/v7)"
+        );
+        assert_eq!(
+            judge(&arm(Some(8), Some(true)), "linux/arm"),
+            "mismatch: /bin/busybox is ELF 32-bit ARM, EABI5; it needs v8, and the tag promises linux/arm, for which v7 is taken to be enough"
+        );
+    }
+
+    #[test]
     fn a_program_may_need_less_than_the_tag_promises_and_no_more() {
         assert_eq!(judge(&arm(Some(6), Some(true)), "linux/arm/v7"), "match");
         assert_eq!(
@@ -286,7 +313,16 @@ mod tests {
         );
         let v3 = Machine { level: Some(3), ..machine("amd64", "ELF 64-bit x86-64, needs level v3") };
         assert_eq!(judge(&v3, "linux/amd64/v3"), "match");
-        assert!(judge(&v3, "linux/amd64").contains("it needs v3"), "a plain amd64 is v1");
+        assert_eq!(
+            judge(&v3, "linux/amd64/v2"),
+            "mismatch: /bin/busybox is ELF 64-bit x86-64, needs level v3; it needs v3, and the tag promises that v2 is enough"
+        );
+    }
+
+    #[test]
+    fn a_distribution_built_for_a_higher_level_keeps_the_promise_of_a_plain_amd64() {
+        let v2 = Machine { level: Some(2), ..machine("amd64", "ELF 64-bit x86-64, needs level v2") };
+        assert_eq!(judge(&v2, "linux/amd64"), "match", "every program of RHEL 9 states v2, and its config no variant");
     }
 
     #[test]
@@ -298,6 +334,8 @@ mod tests {
             "mixed: /bin/busybox fits, but /lib/ld.so, which loads it, is ELF 64-bit x86-64; the tag promises linux/arm64"
         );
         assert!(told(&mixed, "linux/amd64").starts_with("mismatch"), "what is started decides");
+        let command = evidence(&[(Role::EntryPoint, &arm64), (Role::Command, &amd64)]);
+        assert!(told(&command, "linux/arm64").contains(", which the command names, is ELF 64-bit x86-64;"));
         let lacking = Evidence { lacks: Some("it lacks".to_owned()), ..evidence(&[(Role::EntryPoint, &arm64)]) };
         assert_eq!(told(&lacking, "linux/arm64"), "lacking: it lacks");
     }
@@ -308,5 +346,17 @@ mod tests {
         let amd64 = machine("amd64", "ELF 64-bit x86-64");
         let gap = Evidence { gap: Some("a bomb".to_owned()), ..evidence(&[(Role::EntryPoint, &amd64)]) };
         assert_eq!(told(&gap, "linux/amd64"), "unverifiable: a bomb");
+    }
+
+    #[test]
+    fn what_was_seen_before_a_gap_still_contradicts() {
+        let (arm64, amd64) = (machine("arm64", "ELF 64-bit ARM64"), machine("amd64", "ELF 64-bit x86-64"));
+        let gap = |machines: &[_]| Evidence { gap: Some("a bomb".to_owned()), ..evidence(machines) };
+        assert_eq!(
+            told(&gap(&[(Role::EntryPoint, &amd64)]), "linux/arm64"),
+            "mismatch: /bin/busybox is ELF 64-bit x86-64; the tag promises linux/arm64"
+        );
+        let loader = gap(&[(Role::EntryPoint, &arm64), (Role::Loader, &amd64)]);
+        assert!(told(&loader, "linux/arm64").starts_with("mixed"));
     }
 }

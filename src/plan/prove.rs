@@ -6,7 +6,7 @@
 use super::rewrite::{Rewritten, rewrite};
 use super::{Code, OnDoubt, OnMismatch, Policy, Reason, Verdict, Verify};
 use crate::model::text::clean;
-use crate::model::{Claim, Image, Platform, Promise, Proof, arch};
+use crate::model::{Claim, Evidence, Image, Platform, Promise, Proof, arch};
 
 /// What to do about an image that is not what its tag says.
 pub(super) const PUSH_RIGHT: &str = "push the right image under this tag, or see `--on-mismatch`";
@@ -34,11 +34,17 @@ pub struct Proved {
 
 /// Weighs `image` against what is promised of it; `promiser` says by whom, in words.
 pub fn prove(promise: &Promise, promiser: &str, image: &Image, policy: &Policy) -> Proved {
+    let asks_files = policy.verify == Verify::Entrypoint;
     let label = keep(promise, &image.claim);
-    let proof = (policy.verify == Verify::Entrypoint).then(|| judge(promise, &label, image));
+    let label = if asks_files { doubt_label(label, promise, image.evidence.as_ref()) } else { label };
+    let proof = asks_files.then(|| judge(promise, &label, image));
     let mut proved = match label {
         Label::Broken(broken) => contradicted(promise, promiser, image, broken, proof, policy),
-        Label::As(platform) => agreed(promiser, platform, proof, policy),
+        Label::As(platform) => {
+            // What the promise leaves open is the config's own word.
+            let is_same = platform.variant() == promise.platform.variant();
+            agreed(if is_same { promiser } else { "its config" }, platform, proof, policy)
+        }
         Label::Lower(platform) => {
             let message = format!(
                 "{promiser} promises {}, the image needs only {platform} and is published as that",
@@ -59,24 +65,31 @@ pub fn prove(promise: &Promise, promiser: &str, image: &Image, policy: &Policy) 
     proved
 }
 
-/// Whether an image's config says something else than is promised of it.
-pub fn contradicts(promise: &Promise, claim: &Claim) -> bool {
-    matches!(keep(promise, claim), Label::Broken(_))
+/// Whether an image's config says something else than is promised of it, or than its files need.
+pub fn contradicts(promise: &Promise, claim: &Claim, evidence: Option<&Evidence>) -> bool {
+    matches!(doubt_label(keep(promise, claim), promise, evidence), Label::Broken(_))
 }
 
-/// How the files stand to the promise, and to what the index would say where that is less.
+/// How the files stand to the promise, or to what the config says where that is left to it.
 fn judge(promise: &Promise, label: &Label, image: &Image) -> Proof {
     let Some(evidence) = &image.evidence else {
         return Proof::Unverifiable("its files were not looked at".to_owned());
     };
-    let (first, second) = match label {
-        Label::As(platform) => (platform, None),
-        Label::Lower(platform) => (&promise.platform, Some(platform)),
-        Label::Broken(_) => (&promise.platform, None),
-    };
-    match evidence.judge(first) {
-        Proof::Match => second.map_or(Proof::Match, |platform| evidence.judge(platform)),
-        proof => proof,
+    evidence.judge(match label {
+        Label::As(platform) => platform,
+        Label::Lower(_) | Label::Broken(_) => &promise.platform,
+    })
+}
+
+/// Takes a label for a wrong one that is below what the files need, where these are just what is promised.
+fn doubt_label(label: Label, promise: &Promise, evidence: Option<&Evidence>) -> Label {
+    let (Label::As(platform) | Label::Lower(platform)) = &label else { return label };
+    let Some(evidence) = evidence.filter(|_| promise.platform.variant().is_some()) else { return label };
+    let is_right = evidence.judge(platform) == Proof::Match || evidence.judge(&promise.platform) != Proof::Match;
+    if is_right {
+        label
+    } else {
+        Label::Broken(Broken { says: format!("says {platform}"), claimed: Some(platform.clone()) })
     }
 }
 

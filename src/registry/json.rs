@@ -40,9 +40,13 @@ const KEYS: &[&str] = &[
     "fsLayers",
 ];
 
+/// Keys of a config that decide what an image starts: they stand in its `config`.
+const START_KEYS: &[&str] = &["Entrypoint", "Cmd", "Env", "WorkingDir"];
+
 /// The parts of a manifest whose keys are anybody's.
 pub(super) const FREE_IN_MANIFESTS: &[&str] = &["annotations"];
-/// The parts of an image config whose keys are anybody's: labels and volumes are in them.
+/// The parts of an image config whose keys are anybody's: labels and volumes are in them. What stands
+/// in `config` itself says what the image starts, too.
 pub(super) const FREE_IN_CONFIGS: &[&str] = &["config", "container_config", "history"];
 
 /// What is wrong with a document.
@@ -61,7 +65,7 @@ pub(super) enum Flaw {
 pub(super) fn check(bytes: &[u8], free: &[&str]) -> Result<(), Flaw> {
     let flaw = std::cell::RefCell::new(None);
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let place = Place { depth: 0, keys_matter: true, free, flaw: &flaw };
+    let place = Place { depth: 0, keys: KEYS, free, flaw: &flaw };
     let result = place.deserialize(&mut reader).and_then(|()| reader.end());
     match (flaw.into_inner(), result) {
         (Some(flaw), _) => Err(flaw),
@@ -77,8 +81,8 @@ pub(super) fn check(bytes: &[u8], free: &[&str]) -> Result<(), Flaw> {
 #[derive(Clone, Copy)]
 struct Place<'a> {
     depth: usize,
-    /// Whether keys here are the specification's, and not anybody's.
-    keys_matter: bool,
+    /// The keys that matter here; none where they are anybody's.
+    keys: &'static [&'static str],
     free: &'a [&'a str],
     flaw: &'a std::cell::RefCell<Option<Flaw>>,
 }
@@ -94,12 +98,21 @@ impl Place<'_> {
         if seen.contains(key) {
             return Err(self.stop(Flaw::Ambiguous(format!("the key `{shown}` stands twice in one object"))));
         }
-        let meant = KEYS.iter().find(|known| known.eq_ignore_ascii_case(&folded(key)) && **known != key);
+        let meant = self.keys.iter().find(|known| known.eq_ignore_ascii_case(&folded(key)) && **known != key);
         match meant {
-            Some(meant) if self.keys_matter => Err(self.stop(Flaw::Ambiguous(format!(
+            Some(meant) => Err(self.stop(Flaw::Ambiguous(format!(
                 "the key `{shown}` is `{meant}` to some readers and unknown to others"
             )))),
-            _ => Ok(()),
+            None => Ok(()),
+        }
+    }
+
+    /// The keys that matter below `key`.
+    fn keys_below(&self, key: &str) -> &'static [&'static str] {
+        match key {
+            "config" if self.depth == 0 && self.free.contains(&key) => START_KEYS,
+            _ if self.free.contains(&key) || self.keys == START_KEYS => &[],
+            _ => self.keys,
         }
     }
 }
@@ -131,8 +144,8 @@ impl<'de> Visitor<'de> for Place<'_> {
         let mut seen = HashSet::new();
         while let Some(key) = map.next_key::<String>()? {
             self.check_key(&key, &seen)?;
-            let keys_matter = self.keys_matter && !self.free.contains(&key.as_str());
-            map.next_value_seed(Place { depth: self.depth + 1, keys_matter, ..self })?;
+            let keys = self.keys_below(&key);
+            map.next_value_seed(Place { depth: self.depth + 1, keys, ..self })?;
             seen.insert(key);
         }
         Ok(())
@@ -198,6 +211,29 @@ mod tests {
             "ambiguous: the key `a` stands twice in one object"
         );
         assert_eq!(flaw(r#"{"o\u0073":1,"os":2}"#), "ambiguous: the key `os` stands twice in one object");
+    }
+
+    #[test]
+    fn what_an_image_starts_is_said_in_one_spelling() {
+        assert_eq!(flaw(r#"{"config":{"Entrypoint":["/a"],"Cmd":null,"Env":[],"WorkingDir":"/","User":""}}"#), "fine");
+        for (key, meant) in
+            [("entrypoint", "Entrypoint"), ("CMD", "Cmd"), ("env", "Env"), ("Wor\u{212a}ingDir", "WorkingDir")]
+        {
+            assert_eq!(
+                flaw(&format!(r#"{{"config":{{"Entrypoint":["/right"],"{key}":["/wrong"]}}}}"#)),
+                format!("ambiguous: the key `{key}` is `{meant}` to some readers and unknown to others")
+            );
+        }
+        for free in [
+            r#"{"config":{"Labels":{"cmd":"","entrypoint":""},"Volumes":{"env":{}}}}"#,
+            r#"{"container_config":{"cmd":[]}}"#,
+            r#"{"history":[{"cmd":""}],"cmd":1}"#,
+            r#"{"config":{"config":{"cmd":1}}}"#,
+        ] {
+            assert_eq!(flaw(free), "fine", "{free}");
+        }
+        let manifest = br#"{"config":{"cmd":1,"digest":"a"}}"#;
+        assert_eq!(check(manifest, FREE_IN_MANIFESTS), Ok(()), "in a manifest it is a descriptor");
     }
 
     #[test]

@@ -312,6 +312,15 @@ async fn a_layer_that_the_registry_lacks_or_that_cannot_be_read_is_a_gap_with_a_
 }
 
 #[tokio::test]
+async fn a_foreign_program_is_seen_though_a_layer_below_it_cannot_be_read() {
+    let image = Pushed::new(&["/bin/sh"]).await;
+    let image = image.files(&[("lib64/ld-linux-x86-64.so.2", &loader())]).files(&[("bin/sh", &shell())]);
+    image.registry.delete_blob("ubuntu", image.layers[0].digest.as_str());
+    assert!(matches!(image.proof("linux/arm64").await, Proof::Mismatch(_)), "it is no arm64, whatever loads it");
+    assert!(matches!(image.proof("linux/amd64").await, Proof::Unverifiable(_)), "what loads it is not known");
+}
+
+#[tokio::test]
 async fn small_layers_are_asked_for_together() {
     let mut image = Pushed::new(&["/bin/sh"]).await;
     image = image.files(&[("bin/sh", &shell()), ("lib64/ld-linux-x86-64.so.2", &loader())]);

@@ -103,6 +103,22 @@ async fn a_copied_program_is_found_in_a_base_that_is_right() {
     assert!(told.messages().contains("/usr/local/bin/app is ELF 64-bit"), "{}", told.messages());
 }
 
+/// Docker writes `CMD /app/server --flag` as a script for the shell of the base.
+#[tokio::test]
+async fn a_copied_program_is_found_behind_the_shell_that_starts_it() {
+    let registry = with_amd64().await;
+    let image = |word: &str| {
+        let base = Layer::new().file("bin/busybox", busybox("arm64")).link("bin/sh", "busybox").gzipped();
+        let program = Layer::new().file("app/server", busybox(word)).gzipped();
+        arm64(vec![base, program], &["/bin/sh", "-c", "/app/server --flag"])
+    };
+    registry.push("ubuntu:arm64-xenial", &image("amd64"));
+    let told = registry.expect_refusal("elf-mismatch", &ENTRYPOINT).await;
+    assert!(told.messages().contains("/app/server is ELF 64-bit"), "{}", told.messages());
+    registry.push("ubuntu:arm64-xenial", &image("arm64"));
+    publish(&registry, &ENTRYPOINT).await.expect_pushed();
+}
+
 /// M23: the loader says what the program cannot.
 #[tokio::test]
 async fn hard_float_files_do_not_run_where_soft_float_is_promised() {

@@ -55,6 +55,16 @@ async fn the_copy_differs_in_architecture_and_variant_only_and_shares_all_layers
     assert_eq!(registry.digest("ubuntu:armhf-xenial"), Some(original.digest), "the tag stays with its image");
 }
 
+/// Debian's busybox for armhf needs v7.
+#[tokio::test]
+async fn a_label_below_what_the_files_need_is_repaired_too() {
+    let registry = FakeRegistry::start().await;
+    registry.push("ubuntu:armhf-xenial", &starting_busybox("linux/arm/v6", "armhf"));
+    let told = rewrite(&registry).await.expect_pushed();
+    assert_eq!(registry.platforms("ubuntu:xenial"), ["linux/arm/v7"]);
+    assert!(told.messages().contains("the image config says linux/arm/v6, /bin/busybox is"), "{}", told.messages());
+}
+
 #[tokio::test]
 async fn the_copy_is_written_before_the_index_and_never_twice() {
     let registry = FakeRegistry::with_mislabelled_armhf().await;

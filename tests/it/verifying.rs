@@ -240,6 +240,18 @@ async fn what_is_no_image_or_not_there_is_wrong_and_a_failing_registry_is_neithe
 }
 
 #[tokio::test]
+async fn an_image_that_publish_would_leave_out_is_not_fine() {
+    let registry = FakeRegistry::start().await;
+    let image = starting_busybox("linux/arm64", "arm64").entrypoint(&["/app/missing"]);
+    registry.push("ubuntu:arm64-xenial", &image);
+    let image = format!("{}:arm64-xenial", registry.repository("ubuntu"));
+    for (choice, code) in [("hold", 6), ("skip", 6), ("accept", 0)] {
+        let told = verify_json(&image, &["--on-unverifiable", choice], code).await;
+        assert_eq!(told["verdict"], "unverifiable", "{choice}");
+    }
+}
+
+#[tokio::test]
 async fn an_image_must_be_named_in_full() {
     for (name, expected) in [
         ("registry.example.com/acme/ubuntu", "expected a tag or a digest"),

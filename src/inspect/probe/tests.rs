@@ -16,6 +16,9 @@ struct Elf {
     loader_at: Option<usize>,
     note: Option<Vec<u8>>,
     attributes: Option<Vec<u8>>,
+    /// How many bytes of debugging information stand before the attributes, and of symbols behind them.
+    debugging: usize,
+    symbols: usize,
     data: Option<Vec<u8>>,
     size: usize,
 }
@@ -32,6 +35,8 @@ fn elf(is_64: bool, is_big: bool, machine: u16, flags: u32) -> Elf {
         loader_at: None,
         note: None,
         attributes: None,
+        debugging: 0,
+        symbols: 0,
         data: None,
         size: 0,
     }
@@ -67,9 +72,9 @@ impl Elf {
         if let Some(data) = &self.data {
             pieces.push((1, 6, place(data.len(), None), data.clone()));
         }
-        let end = self.size.max(at);
+        let end = self.size.max(at) + self.debugging;
         let attributes = self.attributes.clone().unwrap_or_default();
-        let sections_at = end + attributes.len();
+        let sections_at = end + attributes.len() + self.symbols;
 
         let mut file =
             vec![0x7f, b'E', b'L', b'F', if self.is_64 { 2 } else { 1 }, if self.is_big { 2 } else { 1 }, 1, self.abi];
@@ -102,7 +107,7 @@ impl Elf {
         for (_, _, start, bytes) in pieces.iter().skip(1) {
             file[*start..start + bytes.len()].copy_from_slice(bytes);
         }
-        file[end..sections_at].copy_from_slice(&attributes);
+        file[end..end + attributes.len()].copy_from_slice(&attributes);
         if self.attributes.is_some() {
             for number in [0, 0x7000_0003, 0, 0, end, attributes.len(), 0, 0, 0, 0] {
                 file.extend(self.number(4, number as u64));
@@ -133,7 +138,7 @@ fn nature(file: &[u8]) -> Nature {
 fn told(elf: &Elf) -> String {
     match nature(&elf.build()) {
         Nature::Program(program) => {
-            let Program { machine, loader } = *program;
+            let Program { machine, loader, .. } = *program;
             let level = machine.level.map(|level| format!(" v{level}")).unwrap_or_default();
             let float = machine.hard_float.map_or("", |is_hard| if is_hard { " hard" } else { " soft" });
             let loader = loader.map(|loader| format!(" {loader}")).unwrap_or_default();
@@ -170,6 +175,8 @@ fn every_machine_is_told_by_its_header() {
         (elf(false, false, 8, 0x7000_0400), "mipsle: ELF 32-bit little-endian MIPS, MIPS 32r2, NaN 2008"),
         (elf(false, true, 8, 0x7000_0000), "mips: ELF 32-bit big-endian MIPS, MIPS 32r2"),
         (elf(false, false, 8, 0x8000_0020), "none: ELF 32-bit little-endian MIPS, MIPS 64r2, n32"),
+        (elf(true, false, 8, 0xa000_0400), "none: ELF 64-bit little-endian MIPS, MIPS 64r6, NaN 2008"),
+        (elf(false, false, 8, 0x9000_0400), "none: ELF 32-bit little-endian MIPS, MIPS 32r6, NaN 2008"),
         (elf(true, false, 258, 0x43), "loong64 hard: ELF 64-bit LoongArch, double-float"),
         (elf(true, false, 4242, 0), "none: ELF 64-bit machine 4242"),
         (elf(true, true, 62, 0), "none: ELF 64-bit x86-64"),
@@ -198,17 +205,37 @@ fn the_loader_is_read_wherever_its_name_stands() {
     }
 }
 
-/// A section `.ARM.attributes` with a name of the processor and these pairs.
+#[test]
+fn a_program_whose_loader_cannot_be_read_is_not_taken_for_one_without() {
+    let flawed = "amd64: ELF 64-bit x86-64, but an ELF file whose loader's name cannot be read";
+    let loader = Some("/lib/ld.so.1");
+    let whole = Elf { loader, loader_at: Some(9000), ..elf(true, false, 62, 0) }.build();
+    let shown = |file: &[u8]| match nature(file) {
+        Nature::Program(program) => {
+            format!("amd64: {}, but {}", program.machine.shown, program.flaw.unwrap_or_default())
+        }
+        other => format!("{other:?}"),
+    };
+    assert_eq!(shown(&whole[..8000]), flawed, "it is beyond the end");
+    let mut long = whole.clone();
+    long[64 + 56 + 32..64 + 56 + 40].copy_from_slice(&5000u64.to_le_bytes());
+    long.resize(20_000, 0);
+    assert_eq!(shown(&long), flawed, "Linux takes no name that is longer than a path");
+    long[64 + 56 + 32..64 + 56 + 40].copy_from_slice(&0u64.to_le_bytes());
+    assert_eq!(shown(&long), flawed, "and no empty one");
+}
+
 #[test]
 fn a_loader_whose_name_is_longer_than_any_is_not_kept() {
     let name = |len: usize| Some(&*format!("/{}", "l".repeat(len - 2)).leak());
     let longest = Elf { loader: name(256), ..elf(true, false, 62, 0) };
     assert!(matches!(nature(&longest.build()), Nature::Program(program) if program.loader.is_some()));
     let longer = Elf { loader: name(257), ..elf(true, false, 62, 0) };
-    let odd = Nature::Odd("an ELF file whose loader has too long a name".to_owned());
-    assert_eq!(nature(&longer.build()), odd);
+    let Nature::Program(program) = nature(&longer.build()) else { panic!("it still says what it runs on") };
+    assert_eq!((program.loader, program.flaw.is_some()), (None, true));
 }
 
+/// A section `.ARM.attributes` with a name of the processor and these pairs.
 fn arm_attributes(pairs: &[u8]) -> Vec<u8> {
     let pairs = [b"\x057-A\0", pairs].concat();
     let file = [&[1][..], &u32::try_from(pairs.len() + 5).expect("short").to_le_bytes(), &pairs].concat();
@@ -224,17 +251,25 @@ fn levels_are_read_where_they_are_stated() {
     for size in [0, 4000, 100_000] {
         assert!(arm(&[6, 10, 28, 1], 0x0500_0000, size).starts_with("arm v7 hard: "), "{size}");
     }
+    for (value, level) in [(2, 4), (5, 5), (9, 6), (10, 7), (14, 8), (18, 8), (19, 8), (20, 8), (21, 8), (22, 9)] {
+        let told = arm(&[6, value, 28, 1], 0x0500_0000, 0);
+        assert!(told.starts_with(&format!("arm v{level} hard: ")), "{value}: {told}");
+    }
     assert!(arm(&[6, 4, 8, 1], 0x0500_0000, 0).starts_with("arm v5 soft: "), "what is not said is the base standard");
     assert!(arm(&[6, 7, 28, 3], 0x0500_0400, 0).starts_with("arm v6 hard: "), "the flags are the linker's own word");
     assert!(arm(&[6], 0x0500_0400, 0).starts_with("arm hard: "), "a cut section states nothing");
 
-    let go = |goarm: &str| {
+    let go_with = |loader, goarm: &str| {
         let info = format!("{}\u{0}\u{0}path\tx\nbuild\tGOARM={goarm}\nbuild\tGOOS=linux\n", "x".repeat(300));
         let data = [b"\xff Go buildinf:".as_slice(), info.as_bytes()].concat();
-        told(&Elf { data: Some(data), size: 90_000, ..elf(false, false, 40, 0x0500_0002) })
+        told(&Elf { loader, data: Some(data), size: 90_000, ..elf(false, false, 40, 0x0500_0002) })
     };
+    let go = |goarm: &str| go_with(None, goarm);
     assert!(go("6").starts_with("arm v6: "), "{}", go("6"));
-    assert!(go("7,softfloat").starts_with("arm v7 soft: "), "{}", go("7,softfloat"));
+    assert!(go("7,hardfloat").starts_with("arm v7 hard: "), "{}", go("7,hardfloat"));
+    assert!(go("7,softfloat").starts_with("arm v7: "), "a static one runs where there are registers for floats, too");
+    let dynamic = go_with(Some("/lib/ld.so"), "7,softfloat");
+    assert!(dynamic.starts_with("arm v7 soft /lib/ld.so: "), "{dynamic}");
 
     let property = |bits: u32| {
         let head = [4u32, 16, 5].map(u32::to_le_bytes).concat();
@@ -244,6 +279,36 @@ fn levels_are_read_where_they_are_stated() {
     assert_eq!(property(0b111), "amd64 v3: ELF 64-bit x86-64, needs level v3");
     assert_eq!(property(1), "amd64 v1: ELF 64-bit x86-64");
     assert_eq!(property(0), "amd64: ELF 64-bit x86-64");
+}
+
+#[test]
+fn a_level_is_read_whatever_symbols_stand_behind_it() {
+    for size in [0, 4000, 50_000] {
+        for symbols in [100, 16 * 1024, 70_000] {
+            let attributes = Some(arm_attributes(&[6, 10, 28, 1]));
+            let data = Some(vec![1; size]);
+            for debugging in [0, 65_000, 100_000] {
+                let (attributes, data) = (attributes.clone(), data.clone());
+                let elf = Elf { attributes, debugging, symbols, data, ..elf(false, false, 40, 0x0500_0400) };
+                assert!(told(&elf).starts_with("arm v7 hard: "), "{size} {debugging} {symbols}: {}", told(&elf));
+            }
+        }
+    }
+}
+
+#[test]
+fn what_had_gone_by_before_the_end_was_of_interest_is_not_there() {
+    let mut file = elf(false, false, 40, 0x0500_0400).build();
+    let segments = file[52..84].to_vec();
+    file.resize(12_000, 0);
+    file[10_000..10_032].copy_from_slice(&segments);
+    file[28..32].copy_from_slice(&10_000u32.to_le_bytes());
+    file[48..50].copy_from_slice(&1u16.to_le_bytes());
+    for sections_at in [5000u32, 9000, 11_000] {
+        file[32..36].copy_from_slice(&sections_at.to_le_bytes());
+        let Nature::Program(program) = nature(&file) else { panic!("a program, with sections at {sections_at}") };
+        assert_eq!(program.machine.level, None);
+    }
 }
 
 #[test]
@@ -312,7 +377,8 @@ proptest! {
     #[test]
     fn no_bytes_make_it_panic_and_pieces_make_no_difference(
         changes in proptest::collection::vec((0usize..700, any::<u8>()), 0..6),
-        cut in 0usize..9000,
+        cut in 0usize..60_000,
+        symbols in 0usize..50_000,
         piece in 1usize..6000,
         is_arm in any::<bool>(),
         is_64 in any::<bool>(),
@@ -322,6 +388,7 @@ proptest! {
             loader: Some("/lib/ld.so"),
             loader_at: Some(5000),
             attributes: Some(arm_attributes(&[6, 10, 28, 1])),
+            symbols,
             ..elf(is_64 && !is_arm, false, machine, 0x0500_0000)
         };
         let mut file = elf.build();

@@ -64,7 +64,7 @@ fn program(architecture: &str, loader: Option<&str>) -> Nature {
         hard_float: None,
         shown: format!("ELF {architecture}"),
     };
-    Nature::Program(Box::new(Program { machine, loader: loader.map(str::to_owned) }))
+    Nature::Program(Box::new(Program { machine, loader: loader.map(str::to_owned), flaw: None }))
 }
 
 fn start(arguments: &[&str]) -> Start {
@@ -73,6 +73,7 @@ fn start(arguments: &[&str]) -> Start {
         path: ["/usr/local/bin", "/usr/bin", "/bin"].map(str::to_owned).to_vec(),
         folder: "/".to_owned(),
         is_windows: false,
+        entry_words: 0,
     }
 }
 
@@ -184,6 +185,27 @@ fn a_command_is_looked_for_in_path_and_in_its_own_folder() {
 }
 
 #[test]
+fn what_is_stored_in_parts_is_not_passed_over() {
+    let layer =
+        || Built::new().node("usr/bin/tool", Node::Special).program("bin/tool", "arm64").program("bin/sh", "arm64");
+    for words in [&["tool"][..], &["/usr/bin/tool"], &["sh", "-c", "tool"]] {
+        assert_eq!(
+            found(&start(words), &[layer()]),
+            "`/usr/bin/tool`, which the image starts, is a device, or a file of which only parts are stored"
+        );
+    }
+}
+
+#[test]
+fn a_loader_of_which_only_parts_are_stored_is_not_said_to_be_missing() {
+    let layer = Built::new().dynamic("app", "arm64", "/lib/ld.so").node("lib/ld.so", Node::Special);
+    assert_eq!(
+        found(&start(&["/app"]), &[layer]),
+        "`/lib/ld.so`, which loads /app, is a device, or a file of which only parts are stored"
+    );
+}
+
+#[test]
 fn a_script_is_as_good_as_what_reads_it() {
     let layer = || {
         Built::new()
@@ -196,21 +218,43 @@ fn a_script_is_as_good_as_what_reads_it() {
             .program("bin/sh", "arm64")
             .program("usr/bin/python3", "s390x")
     };
-    assert_eq!(found(&start(&["/python"]), &[layer()]), "/usr/bin/python3 s390x");
+    assert_eq!(
+        found(&start(&["/python"]), &[layer().program("usr/bin/env", "s390x")]),
+        "/usr/bin/python3 s390x, /usr/bin/env s390x"
+    );
     assert_eq!(
         found(&start(&["/twice"]), &[Built::new().script("twice", "/bin/sh").program("bin/sh", "arm64")]),
         "/bin/sh arm64"
     );
     assert!(found(&start(&["/endless"]), &[layer()]).contains("without end"));
     assert!(found(&start(&["/empty"]), &[layer()]).contains("does not say by what"));
-    assert!(found(&start(&["/lost"]), &[layer()]).contains("`/bin/nowhere`, which the image starts"));
+    assert_eq!(
+        found(&start(&["/lost"]), &[layer()]),
+        "`/bin/nowhere`, which reads the script `/lost`, is in none of its layers"
+    );
+}
+
+#[test]
+fn a_script_that_asks_env_for_its_interpreter_needs_both() {
+    let layer = || Built::new().script("run", "/usr/bin/env python3").program("usr/bin/python3", "arm64");
+    assert_eq!(
+        found(&start(&["/run"]), &[layer().link("usr/bin/env", "busybox").program("usr/bin/busybox", "amd64")]),
+        "/usr/bin/python3 arm64, /usr/bin/busybox amd64"
+    );
+    assert_eq!(
+        found(&start(&["/run"]), &[layer()]),
+        "/usr/bin/python3 arm64, it is started by /usr/bin/env, and the image does not have that"
+    );
+    let one = Built::new().script("run", "/bin/env sh").program("bin/busybox", "arm64");
+    let one = one.link("bin/env", "busybox").link("bin/sh", "busybox");
+    assert_eq!(found(&start(&["/run"]), &[one]), "/bin/busybox arm64", "one program is one witness");
 }
 
 #[test]
 fn a_shell_that_becomes_another_program_is_needed_and_does_not_decide() {
     let layer = || Built::new().program("bin/sh", "amd64").program("usr/bin/tool", "arm64");
     assert_eq!(found(&start(&["/bin/sh", "-c", "exec tool --all"]), &[layer()]), "/usr/bin/tool arm64, /bin/sh amd64");
-    assert_eq!(found(&start(&["/bin/sh", "-c", "tool && exec tool"]), &[layer()]), "/bin/sh amd64");
+    assert_eq!(found(&start(&["/bin/sh", "-c", "cd / && exec tool"]), &[layer()]), "/bin/sh amd64");
     assert_eq!(found(&start(&["/bin/sh", "-c", "exec $TOOL"]), &[layer()]), "/bin/sh amd64");
     assert_eq!(found(&start(&["/bin/sh", "script"]), &[layer()]), "/bin/sh amd64");
     let lone = Built::new().program("usr/bin/tool", "arm64");
@@ -218,6 +262,91 @@ fn a_shell_that_becomes_another_program_is_needed_and_does_not_decide() {
         found(&start(&["/bin/sh", "-c", "exec tool"]), &[lone]),
         "/usr/bin/tool arm64, it is started by /bin/sh, and the image does not have that"
     );
+}
+
+#[test]
+fn the_program_that_a_shell_starts_first_decides_where_that_is_plain() {
+    let layer =
+        || Built::new().program("bin/sh", "arm64").program("app/server", "amd64").program("usr/bin/tool", "amd64");
+    let told = |script: &str| found(&start(&["/bin/sh", "-c", script]), &[layer()]);
+    for script in ["/app/server --flag", "exec /app/server $FLAGS", "A=b C=/d /app/server && true", "  ./app/server"] {
+        assert_eq!(told(script), "/app/server amd64, /bin/sh arm64", "{script}");
+    }
+    assert_eq!(told("tool | cat"), "/usr/bin/tool amd64, /bin/sh arm64");
+    assert_eq!(told("exec tini -- tool"), "/bin/sh arm64", "there is no tini");
+    for script in
+        ["cd /app && ./server", "if true; then /app/server; fi", "$APP", "\"/app/server\"", "PATH=/app server", ""]
+    {
+        assert_eq!(told(script), "/bin/sh arm64", "{script}");
+    }
+    for options in [&["-o", "pipefail", "-c"][..], &["-euxo", "pipefail", "-c"], &["-e", "-l", "-c"], &["-cx"]] {
+        let words = [&["/bin/sh"], options, &["/app/server"]].concat();
+        assert_eq!(found(&start(&words), &[layer()]), "/app/server amd64, /bin/sh arm64", "{options:?}");
+    }
+}
+
+#[test]
+fn what_a_shell_starts_and_the_image_does_not_have_is_left_to_the_shell() {
+    let layer = || {
+        Built::new().program("bin/sh", "arm64").node("app/text", Node::File(true, Nature::Data)).folder("app/folder")
+    };
+    for script in ["/mnt/app --flag", "exec /mnt/app", "later", "/app/text", "/app/folder"] {
+        assert_eq!(found(&start(&["sh", "-c", script]), &[layer()]), "/bin/sh arm64", "{script}");
+    }
+}
+
+#[test]
+fn an_init_and_the_program_behind_it_must_both_fit() {
+    let layer = || {
+        let inits = ["tini", "usr/bin/dumb-init", "usr/bin/catatonit", "sbin/docker-init"];
+        let layer = Built::new().program("app", "arm64").program("bin/sh", "arm64");
+        inits.iter().fold(layer, |layer, init| layer.program(init, "amd64"))
+    };
+    for words in [
+        &["/tini", "--", "/app"][..],
+        &["/tini", "-g", "-e", "143", "--", "/app"],
+        &["/tini", "-vg", "/app", "-x"],
+        &["dumb-init", "--rewrite", "15:3", "/app"],
+        &["dumb-init", "--single-child", "--rewrite=15:3", "--", "/app"],
+        &["catatonit", "-g", "--", "/app"],
+        &["/sbin/docker-init", "--", "/app"],
+    ] {
+        let told = found(&start(words), &[layer()]);
+        assert!(told.starts_with("/app arm64, ") && told.ends_with(" amd64"), "{words:?}: {told}");
+    }
+    assert_eq!(
+        found(&start(&["/tini", "--", "sh", "-c", "exec /app"]), &[layer()]),
+        "/app arm64, /bin/sh arm64, /tini amd64"
+    );
+    for words in [&["/tini"][..], &["/tini", "--"], &["/tini", "--new", "1", "/app"], &["/tini", "--", "/mnt/app"]] {
+        assert_eq!(found(&start(words), &[layer()]), "/tini amd64", "{words:?}");
+    }
+}
+
+#[test]
+fn a_program_that_the_command_gives_to_a_script_is_looked_at_too() {
+    let layer = || {
+        let layer = Built::new().script("entry.sh", "/bin/sh").program("bin/sh", "arm64").program("app", "amd64");
+        layer.dynamic("usr/bin/tool", "arm64", "/lib/ld.so").program("tini", "arm64").script("usr/bin/npm", "/app -x")
+    };
+    let told = |entry_point: &[&str], command: &[&str]| {
+        let words = [entry_point, command].concat();
+        found(&Start { entry_words: entry_point.len(), ..start(&words) }, &[layer()])
+    };
+    assert_eq!(told(&["/entry.sh"], &["/app", "--serve"]), "/bin/sh arm64, /app amd64");
+    assert_eq!(told(&["/tini", "--", "/entry.sh"], &["npm", "start"]), "/bin/sh arm64, /tini arm64, /app amd64");
+    assert_eq!(
+        told(&["/entry.sh"], &["tool"]),
+        "/bin/sh arm64, /usr/bin/tool arm64",
+        "it may be for the script to say"
+    );
+    assert_eq!(told(&["/entry.sh"], &["/bin/sh", "-c", "/app --serve"]), "/bin/sh arm64, /app amd64");
+    for command in [&["--serve"][..], &["serve"], &["/mnt/app"], &[]] {
+        assert_eq!(told(&["/entry.sh"], command), "/bin/sh arm64", "{command:?}");
+    }
+    assert_eq!(told(&["/entry.sh", "run"], &["/app"]), "/bin/sh arm64", "it is the script's second word");
+    assert_eq!(told(&[], &["/entry.sh", "/app"]), "/bin/sh arm64", "it may be a file to work on");
+    assert_eq!(told(&["/bin/sh"], &["/app"]), "/bin/sh arm64", "what a program makes of its words is its own affair");
 }
 
 #[test]
@@ -269,10 +398,17 @@ fn a_program_counts_under_each_of_its_names() {
 }
 
 #[test]
-fn an_emulator_before_the_program_is_passed_over() {
-    let layer = Built::new().program("usr/bin/qemu-arm-static", "amd64").program("bin/sh", "arm");
-    let emulated = start(&["/usr/bin/qemu-arm-static", "-execve", "/bin/sh", "-c", "true"]);
-    assert_eq!(found(&emulated, &[layer]), "/bin/sh arm");
+fn an_emulator_that_the_image_starts_is_needed_and_does_not_decide() {
+    let layer = || Built::new().program("bin/sh", "arm").program("app", "arm");
+    let emulated = |script: &str| start(&["/usr/bin/qemu-arm-static", "-execve", "/bin/sh", "-c", script]);
+    let with_it = || layer().program("usr/bin/qemu-arm-static", "amd64");
+    assert_eq!(found(&emulated("true"), &[with_it()]), "/bin/sh arm, /usr/bin/qemu-arm-static amd64");
+    assert_eq!(found(&emulated("/app"), &[with_it()]), "/app arm, /bin/sh arm, /usr/bin/qemu-arm-static amd64");
+    assert_eq!(
+        found(&emulated("true"), &[layer()]),
+        "/bin/sh arm, it is started by /usr/bin/qemu-arm-static, and the image does not have that"
+    );
+    assert_eq!(found(&start(&["/bin/sh"]), &[with_it()]), "/bin/sh arm", "one that only lies there says nothing");
 }
 
 #[test]
@@ -284,12 +420,31 @@ fn a_layer_is_asked_for_only_when_it_could_say_something_else() {
         examine(&start, &[Some(&top.0)]),
         "what the top layer has is not looked for below"
     );
-    let Answer::Needs { layer, names } = examine(&start, &[Some(&Built::new().0), None]) else {
+    let Answer::Needs { layer, names, .. } = examine(&start, &[Some(&Built::new().0), None]) else {
         panic!("it is needed")
     };
     assert_eq!((layer, names), (1, vec!["app".to_owned(), "app/run".to_owned()]));
     assert_eq!(found(&start, &[Built::new().partial(), top]), "needs layer 0", "the rest of it could have one");
     assert_eq!(found(&start, &[Built::new().program("app/run", "arm64").partial()]), "/app/run arm64");
+}
+
+#[test]
+fn what_was_seen_is_told_along_with_what_is_needed() {
+    let top = Built::new().dynamic("app", "amd64", "/lib/ld.so");
+    let Answer::Needs { layer, seen, .. } = examine(&start(&["/app"]), &[Some(&top.0), None]) else { panic!("needed") };
+    assert_eq!((layer, seen.witnesses[0].path.as_str()), (1, "/app"));
+}
+
+#[test]
+fn a_program_that_cannot_be_loaded_as_it_says_is_a_witness_and_no_proof() {
+    let Nature::Program(mut program) = program("amd64", None) else { panic!("a program") };
+    program.flaw = Some("an ELF file whose loader's name cannot be read".to_owned());
+    let layer = Built::new().node("app", Node::File(true, Nature::Program(program)));
+    let Answer::Known(evidence) = examine(&start(&["/app"]), &[Some(&layer.0)]) else { panic!("known") };
+    let judge = |platform: &str| evidence.judge(&platform.parse::<Platform>().expect("a platform"));
+    assert!(matches!(judge("linux/arm64"), Proof::Mismatch(_)));
+    let why = "`/app`, which the image starts, is an ELF file whose loader's name cannot be read";
+    assert_eq!(judge("linux/amd64"), Proof::Unverifiable(why.to_owned()));
 }
 
 #[test]
@@ -304,6 +459,7 @@ fn windows_programs_are_found_by_any_spelling() {
         Built::new()
             .folder("Files")
             .program("Files/App/Server.exe", "amd64")
+            .program("Files/App/My Server.exe", "amd64")
             .program("Files/Windows/System32/cmd.exe", "amd64")
             .program("Files/tools/x.exe", "arm64")
     };
@@ -313,6 +469,10 @@ fn windows_programs_are_found_by_any_spelling() {
         &["SERVER.EXE"],
         &["c:/app/server.exe", "-x"],
         &["cmd", "/S", "/C", "dir"],
+        &["cmd /S /C dir"],
+        &["c:\\app\\server.exe -x"],
+        &["\"C:\\App\\My Server.exe\" -x \"a b\""],
+        &["C:\\App\\My Server.exe"],
         &[],
     ] {
         let told = found(&windows(words), &[layer()]);
@@ -343,8 +503,8 @@ proptest::proptest! {
                 _ => built.opaque(&name),
             };
         }
-        for words in [&[word.as_str()][..], &["/bin/sh", "-c", "exec a"], &[]] {
-            found(&Start { is_windows, ..start(words) }, &layers);
+        for words in [&[word.as_str()][..], &["/bin/sh", "-c", "exec a"], &["tini", "--", "a", &word], &[]] {
+            found(&Start { is_windows, entry_words: 1, ..start(words) }, &layers);
         }
     }
 }

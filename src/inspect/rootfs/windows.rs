@@ -20,17 +20,20 @@ impl<'a> Image<'a> {
             for program in SYSTEM_PROGRAMS {
                 if let Some(place) = self.files.find(program)? {
                     let started = started(&place)?;
-                    self.witness(Role::Shell, &started);
+                    self.windows_witness(Role::Shell, &started);
                     return Ok(());
                 }
             }
             return Ok(());
         };
-        let place = self.windows_command(word)?.ok_or_else(|| {
-            Stop::Gap(format!("`{}`, which the image starts, is in none of its layers", clean(word, 200)))
-        })?;
+        let missing = || Stop::Gap(format!("`{}`, which the image starts, is in none of its layers", clean(word, 200)));
+        let place = match self.windows_command(word)? {
+            Some(place) => place,
+            // Docker's shell form is a whole command line in one word (`ArgsEscaped`).
+            None => self.windows_command(first_of_line(word))?.ok_or_else(missing)?,
+        };
         let started = started(&place)?;
-        self.witness(Role::EntryPoint, &started);
+        self.windows_witness(Role::EntryPoint, &started);
         Ok(())
     }
 
@@ -55,7 +58,7 @@ impl<'a> Image<'a> {
         Ok(None)
     }
 
-    fn witness(&mut self, role: Role, started: &Started<'_>) {
+    fn windows_witness(&mut self, role: Role, started: &Started<'_>) {
         let (path, machine) = (shown(&started.path), started.program.machine.clone());
         self.evidence = Evidence { witnesses: vec![Witness { path, role, machine }], ..Evidence::default() };
     }
@@ -64,13 +67,24 @@ impl<'a> Image<'a> {
 fn started<'a>(place: &Place<'a>) -> Result<Started<'a>, Stop> {
     let path = place.path.trim_start_matches("Files/").to_owned();
     match place.node {
-        Node::File(_, Nature::Program(program)) => Ok(Started { path, program }),
+        Node::File(_, Nature::Program(program)) => Ok(Started { path, program, is_reader: false, env: None }),
         Node::File(_, Nature::Odd(what)) => {
             Err(Stop::Gap(format!("`{}`, which the image starts, is {what}", shown(&path))))
         }
         Node::File(_, Nature::Unread) => Err(Stop::Needs { layer: place.layer, names: vec![place.name.clone()] }),
         _ => Err(Stop::Gap(format!("`{}`, which the image starts, is no program", shown(&path)))),
     }
+}
+
+/// What stands before the first blank outside quotes.
+fn first_of_line(line: &str) -> &str {
+    let line = line.trim_start();
+    let mut is_quoted = false;
+    let end = line.find(|c: char| {
+        is_quoted ^= c == '"';
+        c.is_ascii_whitespace() && !is_quoted
+    });
+    &line[..end.unwrap_or(line.len())]
 }
 
 fn is_absolute(path: &str) -> bool {

@@ -44,7 +44,7 @@ impl Goal {
         layers.push(Some(reader.summary()));
         layers.resize(self.layers, None);
         match weigh(&self.start, &layers) {
-            Answer::Needs { layer, names } if layer == above.len() => {
+            Answer::Needs { layer, names, .. } if layer == above.len() => {
                 reader.watch(names);
                 true
             }

@@ -101,6 +101,50 @@ fn wrong_files_under_a_right_label_hold_whatever_is_believed() {
     assert_eq!(told(&decide(&observed, &unasked)), "push xenial: linux/arm64\n");
 }
 
+/// The same observation, whose program needs this level of arm.
+fn needing(observation: Observation, level: u32) -> Observation {
+    with(starting(observation, "linux/arm/v7"), |image| {
+        let machine = &mut image.evidence.as_mut().expect("there is some").witnesses[0].machine;
+        (machine.level, machine.shown) = (Some(level), format!("ELF arm, needs v{level}"));
+    })
+}
+
+#[test]
+fn a_label_below_the_tag_is_wrong_where_the_files_need_what_the_tag_says() {
+    let observed = |word: &str| [with_original(needing(image(word, "linux/arm/v6"), 7), &[])];
+    insta::assert_snapshot!(told(&decide(&observed("armhf-xenial"), &policy(OnMismatch::Hold))), @r"
+    hold
+    no, config-arch-mismatch: armhf-xenial: the tag promises linux/arm/v7 but the image config says linux/arm/v6, /bin/sh is ELF arm, needs v7: the label is wrong, the files are right
+      hint: repair the label where the image is built, or publish with `--on-mismatch trust-tag` or `--on-mismatch rewrite`
+    ");
+    for word in ["armhf-xenial", "arm-xenial"] {
+        let plan = decide(&observed(word), &policy(OnMismatch::TrustTag));
+        assert_eq!(pushed(&plan).children()[0].1, "linux/arm/v7".parse().expect("a platform"), "{word}");
+        assert!(matches!(decide(&observed(word), &policy(OnMismatch::Rewrite)).decision, Decision::Push(_)), "{word}");
+    }
+    let lower = [needing(image("armhf-xenial", "linux/arm/v6"), 6)];
+    assert_eq!(
+        pushed(&decide(&lower, &policy(OnMismatch::Hold))).children()[0].1,
+        "linux/arm/v6".parse().expect("one")
+    );
+    let higher = [needing(image("armhf-xenial", "linux/arm/v6"), 8)];
+    for on_mismatch in [OnMismatch::Hold, OnMismatch::TrustTag, OnMismatch::Rewrite] {
+        assert_eq!(holds(&decide(&higher, &policy(on_mismatch))), ["elf-mismatch"], "{on_mismatch:?}");
+    }
+}
+
+#[test]
+fn a_level_that_only_the_config_names_is_not_called_the_tags() {
+    let observed = [with(starting(image("amd64-xenial", "linux/amd64/v2"), "linux/amd64"), |image| {
+        image.evidence.as_mut().expect("there is some").witnesses[0].machine.level = Some(3);
+    })];
+    insta::assert_snapshot!(told(&decide(&observed, &policy(OnMismatch::TrustTag))), @r"
+    hold
+    no, elf-mismatch: amd64-xenial: /bin/sh is ELF amd64; it needs v3, and its config promises that v2 is enough; the image config says linux/amd64/v2, so the files are wrong
+      hint: push the right image under this tag, or see `--on-mismatch`
+    ");
+}
+
 #[test]
 fn an_image_of_another_architecture_is_wrong_in_both() {
     let observed = [starting(image("armhf-xenial", "linux/amd64"), "linux/amd64")];

@@ -26,7 +26,7 @@ const PLACES: [&str; 16] = [
     "a/qemu-arm-static",
     "usr/share/app",
 ];
-const STARTS: [&str; 8] = [
+const STARTS: [&str; 9] = [
     r#"{"config":{"Entrypoint":["/bin/app"]}}"#,
     r#"{"config":{"Entrypoint":["app"],"Env":["PATH=/a/b:/usr/bin::/bin"],"WorkingDir":"/a"}}"#,
     r#"{"config":{"Entrypoint":["./b/../../usr/bin/app"],"WorkingDir":"/a/b"}}"#,
@@ -35,6 +35,7 @@ const STARTS: [&str; 8] = [
     r#"{"config":{"Cmd":["/a/b"]}}"#,
     "{}",
     r#"{"config":{"Entrypoint":["/a/b/app/../app"]}}"#,
+    r#"{"config":{"Entrypoint":["/a/b/app"],"Cmd":["sh","-c","app --serve"]}}"#,
 ];
 /// The most layers, and the most that stands in all of them.
 const MOST_LAYERS: usize = 8;
